@@ -1,0 +1,81 @@
+//! Why a use-case failed, in words for people and a code for programs.
+
+use reprise_engine::{EngineError, Fault};
+use reprise_store::{ConversationId, NodeId, StoreError};
+
+/// Why a use-case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// The library said no.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The engine said no, before anything of an answer came.
+    #[error("{error}{}", after_death(error, *message_kept))]
+    Engine {
+        /// What it said.
+        error: EngineError,
+        /// Whether the person's message is in the library.
+        message_kept: bool,
+    },
+    /// The engine was lost in the middle of an answer. What came is kept.
+    #[error(
+        "{error} It was in the middle of an answer: what it had written is kept and marked interrupted, and a new engine takes over."
+    )]
+    Interrupted {
+        /// How it was lost.
+        error: EngineError,
+        /// Where the answer belongs.
+        conversation: ConversationId,
+        /// The interrupted answer.
+        node: NodeId,
+    },
+    /// The prompt does not fit. Nothing was cut; the message is kept as a branch.
+    #[error("{fault} Nothing was cut; your message is kept.")]
+    PromptTooLong {
+        /// By how much.
+        fault: Fault,
+        /// Where the message belongs.
+        conversation: ConversationId,
+        /// The message.
+        message: NodeId,
+    },
+    /// The request contradicts itself or the conversation.
+    #[error("{what}")]
+    BadRequest {
+        /// What is wrong with it.
+        what: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+}
+
+fn after_death(error: &EngineError, message_kept: bool) -> &'static str {
+    match error {
+        EngineError::Died(_) if message_kept => " Your message is saved.",
+        _ => "",
+    }
+}
+
+impl ChatError {
+    /// Stable snake-case word for code to branch on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Engine { error, .. } | Self::Interrupted { error, .. } => error.code(),
+            Self::PromptTooLong { fault, .. } => fault.code(),
+            Self::BadRequest { .. } => "bad_request",
+        }
+    }
+
+    /// What the person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.remedy(),
+            Self::Engine { error, .. } | Self::Interrupted { error, .. } => error.remedy(),
+            Self::PromptTooLong { fault, .. } => fault.remedy(),
+            Self::BadRequest { remedy, .. } => remedy,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The use-cases: what a person does with Reprise, without a window and without a terminal.
+//!
+//! [`Chat`] takes turns in conversations; [`Library`] keeps, finds, renames and deletes them; [`doctor`]
+//! says what the machine and the engine are. They combine the store, the engine and the hardware, which
+//! know nothing of one another. The app and `reprise-cli` unpack, call one of these, and show the result.
+//!
+//! To add a use-case: a module named after it, an error variant only where somebody branches on it, and
+//! a test with [`reprise_engine::scripted::ScriptedEngine`].
+
+mod deaths;
+pub mod doctor;
+mod error;
+pub mod export;
+mod library;
+mod prompt;
+mod receipt;
+mod turn;
+mod world;
+
+pub use error::ChatError;
+pub use library::Library;
+pub use receipt::{Receipt, ResumePath, Timing};
+pub use turn::{Ask, Chat, LoadOptions, SamplingOptions, TurnEvent, TurnOutcome, TurnRequest};
+pub use world::{SystemWorld, World};
+
+/// What the face of the app needs of the engine, re-exported so that it needs no other room.
+pub mod engine {
+    pub use reprise_engine::bare::BareDecode;
+    pub use reprise_engine::message::{
+        DEFAULT_MAX_CONTEXT, Device, DeviceKind, Hello, KvType, LoadSpec, ModelInfo, Module, Sampling,
+        StopReason,
+    };
+    pub use reprise_engine::process::{EngineFolder, PROGRAM};
+    pub use reprise_engine::{Direction, EngineError, EngineHandle, Fault, Limits, Status};
+}
+
+/// What the face of the app needs of the history.
+pub mod history {
+    pub use reprise_store::{
+        Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, ListFilter, Message,
+        MessageState, NodeId, PurgeReport, Role, SearchHit, StoreError, Timestamp,
+    };
+}

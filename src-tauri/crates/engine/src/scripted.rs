@@ -1,0 +1,399 @@
+//! A worker made of a script: logic is tested with it, without a C++ build. It proves nothing about
+//! inference.
+//!
+//! Its vocabulary is the characters themselves (token id = code point), its template is
+//! `<role>content\n`, and it keeps a live context as the real worker does, so prefix reuse can be
+//! counted. What it answers, and how it misbehaves, is queued beforehand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::fault::{Death, Fault};
+use crate::link::{Incoming, Link, Loss, Spawner, WorkerProcess};
+use crate::message::{
+    CacheKind, Device, DeviceKind, Event, EventFrame, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo,
+    Module, PROTOCOL_VERSION, Prepared, Request, RequestFrame, RequestId, StopReason, TemplateOrigin,
+    TokenId,
+};
+
+/// One thing the scripted worker does while it answers.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Says this text, a piece a character.
+    Say(String),
+    /// Waits; a cancel ends the answer meanwhile.
+    Wait(Duration),
+    /// Goes on and on until it is cancelled.
+    Babble,
+    /// Refuses.
+    Fail(Fault),
+    /// Ends as a killed process does.
+    Die,
+    /// Sends nothing any more and answers no ping.
+    Freeze,
+    /// Sends something that is not the protocol.
+    Garble,
+}
+
+/// How the next workers start.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// As they should.
+    Well,
+    /// With this protocol version.
+    OfVersion(u32),
+    /// They end at once.
+    Dying,
+    /// They say nothing.
+    Silent,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    starts: VecDeque<Start>,
+    loads: VecDeque<Vec<Act>>,
+    answers: VecDeque<Vec<Act>>,
+    prompts: Vec<String>,
+    specs: Vec<GenerateSpec>,
+    spawned: u32,
+}
+
+/// Queues what scripted workers do, and tells what they were asked. Clones share one script.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptedEngine {
+    script: Arc<Mutex<Script>>,
+}
+
+impl ScriptedEngine {
+    /// Workers that start well and answer `ok`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Script) -> T) -> T {
+        f(&mut self.script.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How the next worker starts.
+    pub fn on_start(&self, start: Start) {
+        self.with(|script| script.starts.push_back(start));
+    }
+
+    /// What happens at the next load before it succeeds.
+    pub fn on_load(&self, acts: Vec<Act>) {
+        self.with(|script| script.loads.push_back(acts));
+    }
+
+    /// What happens at the next answer.
+    pub fn on_answer(&self, acts: Vec<Act>) {
+        self.with(|script| script.answers.push_back(acts));
+    }
+
+    /// The prompts that were rendered so far.
+    #[must_use]
+    pub fn prompts(&self) -> Vec<String> {
+        self.with(|script| script.prompts.clone())
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn specs(&self) -> Vec<GenerateSpec> {
+        self.with(|script| script.specs.clone())
+    }
+
+    /// How many workers were started.
+    #[must_use]
+    pub fn spawned(&self) -> u32 {
+        self.with(|script| script.spawned)
+    }
+}
+
+impl Spawner for ScriptedEngine {
+    fn spawn(&mut self) -> Result<Link, Death> {
+        let start = self.with(|script| {
+            script.spawned += 1;
+            script.starts.pop_front().unwrap_or(Start::Well)
+        });
+        let (requests, requests_rx) = mpsc::channel(64);
+        let (events_tx, events) = mpsc::channel(256);
+        let (state_in, mut state_rx) = mpsc::channel::<Vec<u8>>(4);
+        let (state_tx, state_out) = mpsc::channel(4);
+        let worker = ScriptedWorker {
+            engine: self.clone(),
+            requests: requests_rx,
+            events: events_tx,
+            state: state_tx,
+            n_ctx: None,
+            live: Vec::new(),
+        };
+        let task = tokio::spawn(worker.run(start));
+        tokio::spawn(async move { while state_rx.recv().await.is_some() {} });
+        Ok(Link {
+            requests,
+            events,
+            state_in,
+            state_out,
+            process: Box::new(ScriptedProcess(task)),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedProcess(tokio::task::JoinHandle<()>);
+
+impl WorkerProcess for ScriptedProcess {
+    fn reap(&mut self) -> String {
+        self.0.abort();
+        "the script ended it".to_owned()
+    }
+
+    fn kill(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct ScriptedWorker {
+    engine: ScriptedEngine,
+    requests: mpsc::Receiver<RequestFrame>,
+    events: mpsc::Sender<Incoming>,
+    state: mpsc::Sender<Vec<u8>>,
+    n_ctx: Option<u32>,
+    live: Vec<TokenId>,
+}
+
+/// The worker is gone: leave every loop.
+struct Gone;
+
+/// How a list of acts ended.
+enum Outcome {
+    Done,
+    Cancelled,
+    Failed(Fault),
+}
+
+impl ScriptedWorker {
+    async fn run(mut self, start: Start) {
+        let protocol = match start {
+            Start::Well => PROTOCOL_VERSION,
+            Start::OfVersion(version) => version,
+            Start::Dying => return,
+            Start::Silent => return std::future::pending().await,
+        };
+        let hello = Hello {
+            protocol,
+            pid: 0,
+            build: "scripted".to_owned(),
+            modules: vec![Module {
+                name: "CPU".to_owned(),
+                file: None,
+            }],
+            devices: vec![Device {
+                name: "CPU".to_owned(),
+                description: "a script".to_owned(),
+                backend: "CPU".to_owned(),
+                kind: DeviceKind::Cpu,
+                memory_total: 1 << 34,
+                memory_free: 1 << 33,
+            }],
+        };
+        let _gone = self.serve(Event::Hello(hello)).await;
+    }
+
+    async fn serve(&mut self, hello: Event) -> Result<(), Gone> {
+        self.send(None, hello).await?;
+        while let Some(RequestFrame { id, request }) = self.requests.recv().await {
+            let event = match request {
+                Request::Ping => Event::Pong,
+                Request::Load(spec) => self.load(id, spec).await?,
+                Request::Unload => {
+                    self.n_ctx = None;
+                    self.live.clear();
+                    Event::Unloaded
+                }
+                Request::Generate(spec) => self.generate(id, spec).await?,
+                Request::SendState { bytes } => {
+                    let size = usize::try_from(bytes).unwrap_or(0);
+                    self.state.send(vec![0; size]).await.map_err(|_| Gone)?;
+                    Event::StateSent
+                }
+                Request::ReceiveState { .. } => Event::StateReceived,
+                Request::Cancel { .. } => continue,
+                Request::Shutdown => return Ok(()),
+            };
+            self.send(Some(id), event).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, id: Option<RequestId>, event: Event) -> Result<(), Gone> {
+        self.events
+            .send(Incoming::Event(EventFrame { id, event }))
+            .await
+            .map_err(|_| Gone)
+    }
+
+    async fn load(&mut self, id: RequestId, spec: LoadSpec) -> Result<Event, Gone> {
+        self.live.clear();
+        self.send(Some(id), Event::LoadProgress { fraction: 0.5 }).await?;
+        let acts = self
+            .engine
+            .with(|script| script.loads.pop_front())
+            .unwrap_or_default();
+        match self.act(id, acts, &mut 0).await? {
+            Outcome::Cancelled => return Ok(Event::Failed(Fault::Cancelled)),
+            Outcome::Failed(fault) => return Ok(Event::Failed(fault)),
+            Outcome::Done => {}
+        }
+        let n_ctx = spec.n_ctx.unwrap_or(4096);
+        self.n_ctx = Some(n_ctx);
+        Ok(Event::Loaded(ModelInfo {
+            name: spec
+                .model
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            architecture: "script".to_owned(),
+            n_params: 1,
+            size: 1,
+            n_layer: 1,
+            n_vocab: 0x11_0000,
+            n_ctx_train: n_ctx,
+            n_ctx,
+            n_threads: 1,
+            cache: CacheKind::Full,
+            template: TemplateOrigin::ChatMl,
+            token_identity: "code points".to_owned(),
+            load_ms: 1.0,
+        }))
+    }
+
+    async fn generate(&mut self, id: RequestId, spec: GenerateSpec) -> Result<Event, Gone> {
+        let Some(n_ctx) = self.n_ctx else {
+            return Ok(Event::Failed(Fault::NotLoaded));
+        };
+        let mut prompt = String::new();
+        for message in &spec.messages {
+            prompt.push_str(&format!("<{}>{}\n", message.role.as_str(), message.content));
+        }
+        prompt.push_str("<assistant>");
+        let tokens = tokens_of(&prompt);
+        let known_kept = common_prefix(&spec.known, &tokens);
+        let reused = common_prefix(&self.live, &tokens).min(tokens.len() - 1);
+        self.engine.with(|script| {
+            script.prompts.push(prompt);
+            script.specs.push(spec);
+        });
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        if count(tokens.len()) >= n_ctx {
+            return Ok(Event::Failed(Fault::PromptTooLong {
+                tokens: count(tokens.len()),
+                n_ctx,
+            }));
+        }
+        let prepared = Prepared {
+            prompt_tokens: count(tokens.len()),
+            reused: count(reused),
+            to_decode: count(tokens.len() - reused),
+            known_kept: count(known_kept),
+            new_tokens: tokens[known_kept..].to_vec(),
+            prepare_ms: 0.1,
+        };
+        let to_decode = prepared.to_decode;
+        self.send(Some(id), Event::Prepared(prepared)).await?;
+        self.live = tokens;
+        self.send(Some(id), Event::Prefill { done: to_decode }).await?;
+        let acts = self.engine.with(|script| script.answers.pop_front());
+        let acts = acts.unwrap_or_else(|| vec![Act::Say("ok".to_owned())]);
+        let mut said = 0;
+        let stop = match self.act(id, acts, &mut said).await? {
+            Outcome::Done => StopReason::End,
+            Outcome::Cancelled => StopReason::Cancelled,
+            Outcome::Failed(fault) => return Ok(Event::Failed(fault)),
+        };
+        Ok(Event::Finished(Finished {
+            stop,
+            prefill_tokens: to_decode,
+            prefill_ms: 1.0,
+            ttft_ms: Some(1.0),
+            decode_tokens: said,
+            decode_ms: 1.0,
+        }))
+    }
+
+    async fn act(&mut self, id: RequestId, acts: Vec<Act>, said: &mut u32) -> Result<Outcome, Gone> {
+        for act in acts {
+            match act {
+                Act::Say(text) => {
+                    for character in text.chars() {
+                        self.say(id, character, said).await?;
+                    }
+                }
+                Act::Wait(time) => {
+                    let until = tokio::time::Instant::now() + time;
+                    loop {
+                        tokio::select! {
+                            () = tokio::time::sleep_until(until) => break,
+                            cancelled = self.attend(id) => if cancelled? { return Ok(Outcome::Cancelled) },
+                        }
+                    }
+                }
+                Act::Babble => loop {
+                    self.say(id, 'a', said).await?;
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(1)) => {}
+                        cancelled = self.attend(id) => if cancelled? { return Ok(Outcome::Cancelled) },
+                    }
+                },
+                Act::Fail(fault) => return Ok(Outcome::Failed(fault)),
+                Act::Die => return Err(Gone),
+                Act::Freeze => std::future::pending().await,
+                Act::Garble => {
+                    let loss = Loss::Garbled("not a message".to_owned());
+                    let _ = self.events.send(Incoming::Lost(loss)).await;
+                    std::future::pending().await
+                }
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn say(&mut self, id: RequestId, character: char, said: &mut u32) -> Result<(), Gone> {
+        let tokens = tokens_of(character.encode_utf8(&mut [0; 4]));
+        self.live.extend(&tokens);
+        *said += 1;
+        self.send(
+            Some(id),
+            Event::Piece {
+                text: character.to_string(),
+                tokens,
+            },
+        )
+        .await
+    }
+
+    /// Answers pings while it works; true where the request is cancelled.
+    async fn attend(&mut self, current: RequestId) -> Result<bool, Gone> {
+        let RequestFrame { id, request } = self.requests.recv().await.ok_or(Gone)?;
+        match request {
+            Request::Cancel { target } => Ok(target == current),
+            Request::Ping => self.send(Some(id), Event::Pong).await.map(|()| false),
+            Request::Shutdown => Err(Gone),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn tokens_of(text: &str) -> Vec<TokenId> {
+    text.chars()
+        .map(|c| TokenId(i32::try_from(u32::from(c)).unwrap_or(0)))
+        .collect()
+}
+
+fn common_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}

@@ -1,0 +1,106 @@
+//! ggml's backend modules and llama.cpp's build: the parts that the safe crate does not offer.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char};
+use std::path::Path;
+
+use llama_cpp_2::llama_backend::{LlamaBackend, load_backends_from_path};
+use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
+use llama_cpp_sys_2 as sys;
+use reprise_engine::message::{Device, DeviceKind, Module};
+
+use crate::log::Captured;
+
+/// The compute modules in the worker's own folder.
+#[derive(Debug)]
+pub struct Backends {
+    /// What loaded.
+    pub modules: Vec<Module>,
+    /// What they see.
+    pub devices: Vec<Device>,
+    /// llama.cpp, where at least one module can compute.
+    pub llama: Option<LlamaBackend>,
+}
+
+/// Loads the modules that lie beside this program, and nothing else: where none loads, llama.cpp is
+/// not initialised, because it would then look for modules in places that anybody may write to.
+#[must_use]
+pub fn load(folder: &Path, captured: &Captured) -> Backends {
+    captured.clear();
+    load_backends_from_path(folder);
+    let lines = captured.lines();
+    // SAFETY: reading ggml's registry, which nobody changes at the same time: this runs once, at the
+    // start, on the thread that owns llama.cpp.
+    let count = unsafe { sys::ggml_backend_reg_count() };
+    let modules = (0..count)
+        .map(|index| {
+            // SAFETY: as above, and the index is below the count.
+            let name = unsafe { text(sys::ggml_backend_reg_name(sys::ggml_backend_reg_get(index))) };
+            // ggml's own words: "load_backend: loaded CPU backend from /…/libggml-cpu-zen4.so".
+            let told = format!("loaded {name} backend from ");
+            let file = lines
+                .iter()
+                .find_map(|line| line.split_once(&told))
+                .map(|(_, path)| {
+                    let path = Path::new(path.trim());
+                    path.file_name()
+                        .unwrap_or(path.as_os_str())
+                        .to_string_lossy()
+                        .into_owned()
+                });
+            Module { name, file }
+        })
+        .collect();
+    let devices: Vec<Device> = list_llama_ggml_backend_devices()
+        .into_iter()
+        .map(|device| Device {
+            name: device.name,
+            description: device.description,
+            backend: device.backend,
+            kind: match device.device_type {
+                LlamaBackendDeviceType::Cpu => DeviceKind::Cpu,
+                LlamaBackendDeviceType::Accelerator => DeviceKind::Accelerator,
+                LlamaBackendDeviceType::Gpu => DeviceKind::Gpu,
+                LlamaBackendDeviceType::IntegratedGpu => DeviceKind::IntegratedGpu,
+                LlamaBackendDeviceType::Unknown => DeviceKind::Unknown,
+            },
+            memory_total: device.memory_total as u64,
+            memory_free: device.memory_free as u64,
+        })
+        .collect();
+    let can_compute = devices.iter().any(|device| device.kind == DeviceKind::Cpu);
+    let llama = if can_compute {
+        LlamaBackend::init().ok()
+    } else {
+        None
+    };
+    Backends {
+        modules,
+        devices,
+        llama,
+    }
+}
+
+/// The versions that decide whether a state can be trusted: llama.cpp's and ggml's.
+#[must_use]
+pub fn build() -> String {
+    // SAFETY: these return static strings.
+    let (llama, ggml, commit) = unsafe {
+        (
+            text(sys::llama_version()),
+            text(sys::ggml_version()),
+            text(sys::ggml_commit()),
+        )
+    };
+    format!("llama.cpp {llama}, ggml {ggml} ({commit})")
+}
+
+/// # Safety
+/// `text` is null or a string that ends in a zero byte and lives on.
+unsafe fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: as promised by the caller.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,319 @@
+//! Token splicing: the prompt keeps the tokens it was made of.
+//!
+//! Text rendered anew rarely gives the tokens that were sampled (a model may spell a word in pieces
+//! that the tokeniser would never choose), and the KV cache is worth only as much as the token prefix
+//! it shares with the prompt. So where tokens known from before spell a prefix of the rendered text,
+//! they are used as they are, and only the rest is tokenised.
+//!
+//! Where the known tokens leave the text, the cut goes back to the last control token: a tokeniser
+//! treats what stands on its two sides independently, so the rest is tokenised as it would have been
+//! in the whole text. A cut anywhere else could split a word ("Hello wor" + "ld").
+
+use reprise_engine::message::TokenId;
+
+/// What splicing needs of a model's vocabulary.
+pub trait Vocabulary {
+    /// The bytes that a token spells, control tokens included. May be part of a character.
+    fn piece(&self, token: TokenId) -> Vec<u8>;
+    /// Whether it is a control token: a boundary that text never crosses.
+    fn is_control(&self, token: TokenId) -> bool;
+    /// Tokenises text; control tokens in it are recognised, none is added.
+    fn tokenize(&self, text: &[u8]) -> Vec<TokenId>;
+    /// The beginning-of-sequence token, where the model wants one.
+    fn bos(&self) -> Option<TokenId>;
+}
+
+/// Tokens computed before, and how far they may be trusted as a boundary.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// From the beginning of the conversation.
+    pub tokens: &'a [TokenId],
+    /// Whether they end where a message was finished, so that the text may be cut there.
+    pub ends_message: bool,
+}
+
+/// Tokenises `rendered`, keeping as many of one of the known sequences as spell its beginning: of that
+/// which reaches furthest. The result always spells `rendered`, save for a leading beginning-of-sequence
+/// token.
+#[must_use]
+pub fn splice(vocabulary: &impl Vocabulary, rendered: &str, known: &[Known<'_>]) -> Vec<TokenId> {
+    let text = rendered.as_bytes();
+    let bos = vocabulary.bos().filter(|bos| {
+        let spelled = vocabulary.piece(*bos);
+        spelled.is_empty() || !text.starts_with(&spelled)
+    });
+    let best = known
+        .iter()
+        .map(|known| reach(vocabulary, text, *known, bos))
+        .max_by_key(|reach| reach.bytes)
+        .filter(|reach| reach.bytes > 0);
+    if let Some(reach) = best {
+        let rest = vocabulary.tokenize(&text[reach.bytes..]);
+        let mut tokens = reach.tokens.to_vec();
+        tokens.extend(&rest);
+        if spells(vocabulary, &tokens, bos, text) {
+            return tokens;
+        }
+    }
+    // Nothing known fits, or this tokeniser does not work piecewise.
+    bos.into_iter().chain(vocabulary.tokenize(text)).collect()
+}
+
+struct Reach<'a> {
+    tokens: &'a [TokenId],
+    bytes: usize,
+}
+
+/// How far a known sequence may be used.
+fn reach<'a>(vocabulary: &impl Vocabulary, text: &[u8], known: Known<'a>, bos: Option<TokenId>) -> Reach<'a> {
+    let mut bytes = 0;
+    let mut boundary = Reach {
+        tokens: &[],
+        bytes: 0,
+    };
+    let mut count = 0;
+    for (index, &token) in known.tokens.iter().enumerate() {
+        let added_bos = index == 0 && Some(token) == bos;
+        if !added_bos {
+            let piece = vocabulary.piece(token);
+            if !text[bytes..].starts_with(&piece) {
+                break;
+            }
+            bytes += piece.len();
+        } else if bos.is_none() {
+            break;
+        }
+        count = index + 1;
+        if vocabulary.is_control(token) {
+            boundary = Reach {
+                tokens: &known.tokens[..count],
+                bytes,
+            };
+        }
+    }
+    // A sequence that lacks the beginning token which this prompt begins with is of another prompt.
+    if bos.is_some() && known.tokens.first().copied() != bos {
+        return Reach {
+            tokens: &[],
+            bytes: 0,
+        };
+    }
+    let whole = count == known.tokens.len();
+    let on_character = text.get(bytes).is_none_or(|byte| byte & 0xc0 != 0x80);
+    if whole && on_character && (known.ends_message || begins_with_control(vocabulary, &text[bytes..])) {
+        return Reach {
+            tokens: known.tokens,
+            bytes,
+        };
+    }
+    boundary
+}
+
+/// Looks at no more text than the longest control token takes.
+fn begins_with_control(vocabulary: &impl Vocabulary, text: &[u8]) -> bool {
+    let mut end = text.len().min(64);
+    while end < text.len() && text[end] & 0xc0 == 0x80 {
+        end += 1;
+    }
+    vocabulary
+        .tokenize(&text[..end])
+        .first()
+        .is_none_or(|token| vocabulary.is_control(*token))
+}
+
+fn spells(vocabulary: &impl Vocabulary, tokens: &[TokenId], bos: Option<TokenId>, text: &[u8]) -> bool {
+    let skip = usize::from(bos.is_some() && tokens.first().copied() == bos);
+    let mut rest = text;
+    for &token in &tokens[skip..] {
+        match rest.strip_prefix(&vocabulary.piece(token)[..]) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// How many tokens two sequences have in common from the start.
+#[must_use]
+pub fn common_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A greedy longest-match tokeniser over a few words; `<s>`, `<e>` and `<u>` are control tokens.
+    struct Words {
+        pieces: Vec<&'static str>,
+        bos: bool,
+    }
+
+    impl Words {
+        fn new() -> Self {
+            let pieces = vec![
+                "<s>", "<e>", "<u>", "Hello", "Hel", "lo", " wor", "ld", " world", "你", " ", "a", "b",
+            ];
+            Self { pieces, bos: false }
+        }
+
+        fn ids(&self, pieces: &[&str]) -> Vec<TokenId> {
+            pieces.iter().map(|piece| self.id(piece)).collect()
+        }
+
+        fn id(&self, piece: &str) -> TokenId {
+            TokenId(self.pieces.iter().position(|p| *p == piece).unwrap() as i32)
+        }
+
+        fn check(&self, rendered: &str, known: &[&str], ends_message: bool, expect: &[&str]) {
+            let known = self.ids(known);
+            let known = Known {
+                tokens: &known,
+                ends_message,
+            };
+            let got = splice(self, rendered, &[known]);
+            let got: Vec<&str> = got.iter().map(|id| self.pieces[id.0 as usize]).collect();
+            assert_eq!(got, expect, "{rendered}");
+        }
+    }
+
+    impl Vocabulary for Words {
+        fn piece(&self, token: TokenId) -> Vec<u8> {
+            self.pieces[token.0 as usize].as_bytes().to_vec()
+        }
+
+        fn is_control(&self, token: TokenId) -> bool {
+            token.0 < 3
+        }
+
+        fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
+            let mut rest = text;
+            let mut tokens = Vec::new();
+            while !rest.is_empty() {
+                let best = self
+                    .pieces
+                    .iter()
+                    .filter(|p| rest.starts_with(p.as_bytes()))
+                    .max_by_key(|p| p.len());
+                let best = best.unwrap_or_else(|| panic!("no piece for {:?}", String::from_utf8_lossy(rest)));
+                tokens.push(self.id(best));
+                rest = &rest[best.len()..];
+            }
+            tokens
+        }
+
+        fn bos(&self) -> Option<TokenId> {
+            self.bos.then_some(TokenId(0))
+        }
+    }
+
+    #[test]
+    fn sampled_spelling_is_kept() {
+        // The model said Hel+lo; the tokeniser alone would say Hello.
+        Words::new().check(
+            "<u>Hello<e>",
+            &["<u>", "Hel", "lo", "<e>"],
+            true,
+            &["<u>", "Hel", "lo", "<e>"],
+        );
+        Words::new().check(
+            "<u>Hello<e>a",
+            &["<u>", "Hel", "lo"],
+            true,
+            &["<u>", "Hel", "lo", "<e>", "a"],
+        );
+    }
+
+    #[test]
+    fn nothing_known_is_plain_tokenising() {
+        Words::new().check("<u>Hello world", &[], true, &["<u>", "Hello", " world"]);
+    }
+
+    #[test]
+    fn an_edit_never_splits_a_word() {
+        let known = ["<u>", "Hel", "lo", "<e>", "<u>", "Hello", " wor"];
+        // Computed up to " wor", which now goes on: back to the control token before it.
+        let expect = ["<u>", "Hel", "lo", "<e>", "<u>", "Hello", " world"];
+        Words::new().check("<u>Hello<e><u>Hello world", &known, false, &expect);
+        // The same tokens may end there where the text does.
+        let expect = ["<u>", "Hel", "lo", "<e>", "<u>", "Hello", " wor"];
+        Words::new().check("<u>Hello<e><u>Hello wor", &known, false, &expect);
+    }
+
+    #[test]
+    fn a_dropped_middle_keeps_what_stands_before_it() {
+        let known = ["<u>", "Hel", "lo", "<e>", "a", "b", "<e>", "b"];
+        Words::new().check(
+            "<u>Hello<e>b<e>b",
+            &known,
+            true,
+            &["<u>", "Hel", "lo", "<e>", "b", "<e>", "b"],
+        );
+    }
+
+    #[test]
+    fn an_added_beginning_token_spells_nothing() {
+        let mut words = Words::new();
+        words.bos = true;
+        words.check(
+            "Hello<e>a",
+            &["<s>", "Hel", "lo"],
+            true,
+            &["<s>", "Hel", "lo", "<e>", "a"],
+        );
+        // The template writes it itself: it is not doubled.
+        words.check(
+            "<s>Hello<e>a",
+            &["<s>", "Hel", "lo"],
+            true,
+            &["<s>", "Hel", "lo", "<e>", "a"],
+        );
+        // Known tokens without it are of another prompt.
+        words.check("Hello<e>", &["Hel", "lo"], true, &["<s>", "Hello", "<e>"]);
+    }
+
+    #[test]
+    fn the_sequence_that_reaches_furthest_wins() {
+        let words = Words::new();
+        let short = words.ids(&["<u>"]);
+        let long = words.ids(&["<u>", "Hel", "lo", "<e>"]);
+        let known = [&short, &long].map(|tokens| Known {
+            tokens,
+            ends_message: false,
+        });
+        assert_eq!(splice(&words, "<u>Hello<e>a", &known)[..4], long);
+    }
+
+    #[test]
+    fn a_cut_never_falls_inside_a_character() {
+        struct Bytes;
+        impl Vocabulary for Bytes {
+            fn piece(&self, token: TokenId) -> Vec<u8> {
+                vec![token.0 as u8]
+            }
+            fn is_control(&self, _: TokenId) -> bool {
+                false
+            }
+            fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
+                assert!(
+                    std::str::from_utf8(text).is_ok(),
+                    "asked to tokenise half a character"
+                );
+                text.iter().map(|byte| TokenId(i32::from(*byte))).collect()
+            }
+            fn bos(&self) -> Option<TokenId> {
+                None
+            }
+        }
+        let known: Vec<_> = "你"
+            .bytes()
+            .take(2)
+            .map(|byte| TokenId(i32::from(byte)))
+            .collect();
+        let known = Known {
+            tokens: &known,
+            ends_message: true,
+        };
+        assert_eq!(splice(&Bytes, "你好", &[known]).len(), 6);
+    }
+}

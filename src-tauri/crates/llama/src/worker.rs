@@ -1,0 +1,211 @@
+//! The worker's loop: one thread owns everything of llama.cpp on its stack; another reads requests, so
+//! that a ping, a cancel and the app's death are noticed in mid-decode.
+
+use std::io::{PipeReader, PipeWriter};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use reprise_engine::Fault;
+use reprise_engine::frame::{self, FrameError, MAX_STATE};
+use reprise_engine::message::{Event, Hello, LoadSpec, PROTOCOL_VERSION, Request, RequestFrame};
+
+use crate::ggml::{self, Backends};
+use crate::log::Captured;
+use crate::model;
+use crate::outbox::Outbox;
+use crate::pipes::{self, Pipes};
+use crate::session::Session;
+use crate::template::SandboxedRenderer;
+
+/// Requests that may wait; the app sends one long request at a time.
+const QUEUE: usize = 16;
+
+/// Serves until the app says so or is gone.
+#[must_use]
+pub fn run(pipes: Pipes, captured: &Captured) -> ExitCode {
+    let Ok(program) = std::env::current_exe() else {
+        tracing::error!("this program cannot tell where it is");
+        return ExitCode::FAILURE;
+    };
+    let outbox = Outbox::new(pipes.control_out);
+    let (queue, requests) = sync_channel(QUEUE);
+    let listening = outbox.clone();
+    let control_in = pipes.control_in;
+    thread::spawn(move || listen(control_in, &listening, &queue));
+
+    let folder = program.parent().unwrap_or(&program);
+    let backends = ggml::load(folder, captured);
+    tracing::info!(build = ggml::build(), modules = ?backends.modules, "ready");
+    outbox.send(
+        None,
+        Event::Hello(Hello {
+            protocol: PROTOCOL_VERSION,
+            pid: std::process::id(),
+            build: ggml::build(),
+            modules: backends.modules.clone(),
+            devices: backends.devices.clone(),
+        }),
+    );
+    let mut worker = Worker {
+        outbox,
+        requests,
+        captured: captured.clone(),
+        backends,
+        renderer: SandboxedRenderer::new(program),
+        state_in: pipes.state_in,
+        state_out: pipes.state_out,
+    };
+    worker.serve();
+    tracing::info!("shut down");
+    ExitCode::SUCCESS
+}
+
+/// Reads requests until the app is gone, and then ends the process, also in mid-decode.
+fn listen(mut pipe: PipeReader, outbox: &Outbox, queue: &SyncSender<RequestFrame>) {
+    loop {
+        match frame::read_control::<RequestFrame>(&mut pipe) {
+            Ok(RequestFrame {
+                id,
+                request: Request::Ping,
+            }) => outbox.send(Some(id), Event::Pong),
+            Ok(RequestFrame {
+                request: Request::Cancel { target },
+                ..
+            }) => outbox.cancel(target),
+            Ok(RequestFrame {
+                request: Request::Shutdown,
+                ..
+            }) => pipes::exit_at_once(0),
+            Ok(frame) => {
+                if queue.send(frame).is_err() {
+                    return;
+                }
+            }
+            Err(FrameError::Closed) => {
+                tracing::info!("the app is gone");
+                pipes::exit_at_once(0);
+            }
+            Err(error) => {
+                tracing::error!(%error, "unreadable request");
+                pipes::exit_at_once(3);
+            }
+        }
+    }
+}
+
+struct Worker {
+    outbox: Outbox,
+    requests: Receiver<RequestFrame>,
+    captured: Captured,
+    backends: Backends,
+    renderer: SandboxedRenderer,
+    state_in: PipeReader,
+    state_out: PipeWriter,
+}
+
+impl Worker {
+    fn serve(&mut self) {
+        let mut next = self.requests.recv().ok();
+        while let Some(RequestFrame { id, request }) = next {
+            next = match request {
+                Request::Load(spec) => self.with_model(spec, id),
+                other => {
+                    let event = self.without_model(other);
+                    self.outbox.send(Some(id), event);
+                    self.requests.recv().ok()
+                }
+            };
+        }
+    }
+
+    /// What can be answered whether a model is loaded or not.
+    fn without_model(&mut self, request: Request) -> Event {
+        match request {
+            Request::Unload => Event::Unloaded,
+            Request::SendState { bytes } => self.send_state(bytes),
+            Request::ReceiveState { bytes } => self.receive_state(bytes),
+            _ => Event::Failed(Fault::NotLoaded),
+        }
+    }
+
+    /// Loads a model and serves with it; gives back the request that wants it gone.
+    fn with_model(&mut self, spec: LoadSpec, id: reprise_engine::message::RequestId) -> Option<RequestFrame> {
+        // Taken out for the time of the loop, because the session borrows it.
+        let Some(llama) = self.backends.llama.take() else {
+            self.outbox.send(Some(id), Event::Failed(Fault::NoBackend));
+            return self.requests.recv().ok();
+        };
+        let captured = self.captured.clone();
+        let renderer = self.renderer.clone();
+        let reply = self.outbox.on(id);
+        let next = match model::load(&llama, spec, &reply, &captured) {
+            Err(fault) => {
+                reply.send(Event::Failed(fault));
+                self.requests.recv().ok()
+            }
+            Ok(loaded) => match Session::new(&loaded, &llama, &captured, &renderer) {
+                Err(fault) => {
+                    reply.send(Event::Failed(fault));
+                    self.requests.recv().ok()
+                }
+                Ok(mut session) => {
+                    let info = session.info();
+                    tracing::info!(
+                        architecture = info.architecture,
+                        n_ctx = info.n_ctx,
+                        "model loaded"
+                    );
+                    reply.send(Event::Loaded(info.clone()));
+                    self.serve_session(&mut session)
+                }
+            },
+        };
+        self.backends.llama = Some(llama);
+        next
+    }
+
+    fn serve_session(&mut self, session: &mut Session<'_>) -> Option<RequestFrame> {
+        loop {
+            let RequestFrame { id, request } = self.requests.recv().ok()?;
+            let event = match request {
+                // Answered by the caller, when this model is gone.
+                Request::Load(_) | Request::Unload => return Some(RequestFrame { id, request }),
+                Request::Generate(spec) => {
+                    let reply = self.outbox.on(id);
+                    match session.generate(&spec, &reply) {
+                        Ok(finished) => Event::Finished(finished),
+                        Err(fault) => Event::Failed(fault),
+                    }
+                }
+                other => self.without_model(other),
+            };
+            self.outbox.send(Some(id), event);
+        }
+    }
+
+    fn send_state(&mut self, bytes: u64) -> Event {
+        let buffer = vec![0; MAX_STATE];
+        let mut left = bytes;
+        while left > 0 {
+            let size = usize::try_from(left).unwrap_or(MAX_STATE).min(MAX_STATE);
+            if frame::write_state(&mut self.state_out, &buffer[..size]).is_err() {
+                pipes::exit_at_once(0);
+            }
+            left -= size as u64;
+        }
+        Event::StateSent
+    }
+
+    fn receive_state(&mut self, bytes: u64) -> Event {
+        let mut buffer = Vec::new();
+        let mut left = bytes;
+        while left > 0 {
+            if frame::read_state(&mut self.state_in, &mut buffer).is_err() {
+                pipes::exit_at_once(0);
+            }
+            left = left.saturating_sub(buffer.len() as u64);
+        }
+        Event::StateReceived
+    }
+}

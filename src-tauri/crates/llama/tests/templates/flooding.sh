@@ -1,0 +1,3 @@
+#!/bin/sh
+# Stands for a renderer that writes without end.
+exec yes

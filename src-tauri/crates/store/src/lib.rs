@@ -1,0 +1,43 @@
+//! The data folder and `history.db`: every conversation, kept, found again and never half-written.
+//!
+//! - [`DataDir`] knows where each file lies; [`WriterLock`] lets one process at a time write there.
+//! - [`History`] reads, beside a live writer too; [`HistoryWriter`] adds every change. A change that
+//!   returns `Ok` is on the disk; one that returns an error changed nothing.
+//! - `conversation`, `message`, `answer` and `search` each hold a table's SQL, its row types and its
+//!   queries; `schema` strings their SQL into versions and upgrades older files, after a backup.
+//! - Nothing here reads a clock or makes randomness: moments and ids are passed in.
+//!
+//! To extend: give the table a module, put its SQL in a *new* entry of `schema::RELEASED` (released
+//! SQL never changes; a test holds its hash), and write to several tables in one transaction.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+mod conversation;
+mod data_dir;
+mod error;
+mod history;
+mod id;
+mod integrity;
+mod lock;
+mod message;
+mod purge;
+mod schema;
+mod search;
+mod tokens;
+
+pub use answer::{FinishedAnswer, NewAnswer, StopReason};
+pub use conversation::{
+    Conversation, ConversationSummary, ListFilter, ModelRef, NewConversation, TitleSource,
+};
+pub use data_dir::DataDir;
+pub use error::StoreError;
+pub use history::{History, HistoryWriter, Opening};
+pub use id::{ConversationId, NodeId, Timestamp};
+pub use integrity::{IndexCheck, IntegrityReport};
+pub use lock::{Holder, WriterLock};
+pub use message::{Message, MessageState, NewMessage, Role};
+pub use purge::PurgeReport;
+pub use schema::list_backups;
+pub use search::SearchHit;
+pub use tokens::TokenSequence;
