@@ -54,26 +54,15 @@ pub fn packages() -> Vec<Package> {
         .current_dir(root())
         .output()
         .expect("cargo can be started");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    let nodes: HashMap<&str, &Value> = list(&metadata["resolve"]["nodes"])
-        .iter()
-        .map(|node| (text(&node["id"]), node))
-        .collect();
-    let packages: HashMap<&str, &Value> = list(&metadata["packages"])
-        .iter()
-        .map(|package| (text(&package["id"]), package))
-        .collect();
+    let nodes: HashMap<&str, &Value> =
+        list(&metadata["resolve"]["nodes"]).iter().map(|node| (text(&node["id"]), node)).collect();
+    let packages: HashMap<&str, &Value> =
+        list(&metadata["packages"]).iter().map(|package| (text(&package["id"]), package)).collect();
     let reached_names = |id| {
         let reached = reached(&nodes, id);
-        reached
-            .into_iter()
-            .map(|id| text(&packages[id]["name"]).to_owned())
-            .collect()
+        reached.into_iter().map(|id| text(&packages[id]["name"]).to_owned()).collect()
     };
     list(&metadata["workspace_members"])
         .iter()
@@ -114,9 +103,8 @@ fn reached<'a>(nodes: &HashMap<&'a str, &'a Value>, from: &'a str) -> BTreeSet<&
     let mut open = vec![from];
     while let Some(id) = open.pop() {
         for dependency in list(&nodes[id]["deps"]) {
-            let linked = list(&dependency["dep_kinds"])
-                .iter()
-                .any(|info| kind(&info["kind"]) == Kind::Normal);
+            let linked =
+                list(&dependency["dep_kinds"]).iter().any(|info| kind(&info["kind"]) == Kind::Normal);
             let package = text(&dependency["pkg"]);
             if linked && seen.insert(package) {
                 open.push(package);
@@ -155,10 +143,6 @@ fn collect(folder: &Path, found: &mut Vec<Source>) {
 
 fn read(path: &Path, found: &mut Vec<Source>) {
     let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    let path = path
-        .strip_prefix(root())
-        .unwrap_or(path)
-        .to_string_lossy()
-        .replace('\\', "/");
+    let path = path.strip_prefix(root()).unwrap_or(path).to_string_lossy().replace('\\', "/");
     found.push(Source { path, text });
 }

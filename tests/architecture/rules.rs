@@ -14,10 +14,7 @@ const APP: &str = "reprise";
 const SIBLINGS: &[(&str, &[&str])] = &[
     (APP, &["reprise-chat", "reprise-protocol"]),
     ("reprise-cli", &["reprise-chat", "reprise-protocol"]),
-    (
-        "reprise-chat",
-        &["reprise-engine", "reprise-hardware", "reprise-store"],
-    ),
+    ("reprise-chat", &["reprise-engine", "reprise-hardware", "reprise-store"]),
     ("reprise-llama", &["reprise-engine"]),
     ("reprise-engine", &[]),
     ("reprise-hardware", &[]),
@@ -38,14 +35,8 @@ const HOMES: &[(&str, &str)] = &[
 
 /// What must not end up in a package's programs, not even through others.
 const OUT_OF_REACH: &[(&str, &[&str])] = &[
-    (
-        "reprise-llama",
-        &["tauri*", "wry", "reprise-store", "rusqlite*", "libsqlite3-sys"],
-    ),
-    (
-        "reprise-engine",
-        &["tauri*", "wry", "rusqlite*", "libsqlite3-sys", "llama-cpp-*"],
-    ),
+    ("reprise-llama", &["tauri*", "wry", "reprise-store", "rusqlite*", "libsqlite3-sys"]),
+    ("reprise-engine", &["tauri*", "wry", "rusqlite*", "libsqlite3-sys", "llama-cpp-*"]),
     ("reprise-store", &["tauri*", "wry", "llama-cpp-*"]),
     ("reprise-chat", &["tauri*", "wry", "llama-cpp-*"]),
     ("reprise-hardware", &["tauri*", "wry", "rusqlite*", "llama-cpp-*"]),
@@ -88,9 +79,7 @@ const NETWORK: &[&str] = &[
 ];
 
 /// Words that say nothing about what a file holds.
-const EMPTY_NAMES: &[&str] = &[
-    "common", "helper", "helpers", "manager", "managers", "util", "utils",
-];
+const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "manager", "managers", "util", "utils"];
 
 /// All that is broken.
 pub fn broken(packages: &[Package], sources: &[Source]) -> Vec<String> {
@@ -121,9 +110,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 fn siblings(package: &Package) -> Vec<String> {
     let name = &package.name;
     let Some((_, allowed)) = SIBLINGS.iter().find(|(row, _)| row == name) else {
-        return vec![format!(
-            "{name} has no row in the table of tests/architecture/rules.rs"
-        )];
+        return vec![format!("{name} has no row in the table of tests/architecture/rules.rs")];
     };
     package
         .dependencies
@@ -131,44 +118,27 @@ fn siblings(package: &Package) -> Vec<String> {
         .filter(|dependency| dependency.name == APP || dependency.name.starts_with("reprise-"))
         .filter(|dependency| !(name == APP && dependency.kind == Kind::Dev))
         .filter(|dependency| !allowed.contains(&dependency.name.as_str()))
-        .map(|dependency| {
-            format!(
-                "{name} may not import {} ({:?})",
-                dependency.name, dependency.kind
-            )
-        })
+        .map(|dependency| format!("{name} may not import {} ({:?})", dependency.name, dependency.kind))
         .collect()
 }
 
 fn homes(package: &Package) -> Vec<String> {
     let mut broken = Vec::new();
     for dependency in &package.dependencies {
-        for (_, home) in HOMES
-            .iter()
-            .filter(|(library, _)| matches(library, &dependency.name))
-        {
+        for (_, home) in HOMES.iter().filter(|(library, _)| matches(library, &dependency.name)) {
             if package.name != *home {
-                broken.push(format!(
-                    "{} belongs to {home}, not to {}",
-                    dependency.name, package.name
-                ));
+                broken.push(format!("{} belongs to {home}, not to {}", dependency.name, package.name));
             }
         }
         if dependency.name.starts_with("ts-rs") && dependency.kind != Kind::Dev {
-            broken.push(format!(
-                "{} is for the tests of reprise-protocol only",
-                dependency.name
-            ));
+            broken.push(format!("{} is for the tests of reprise-protocol only", dependency.name));
         }
     }
     broken
 }
 
 fn out_of_reach(package: &Package) -> Vec<String> {
-    let far = OUT_OF_REACH
-        .iter()
-        .find(|(row, _)| *row == package.name)
-        .map_or(&[][..], |(_, far)| far);
+    let far = OUT_OF_REACH.iter().find(|(row, _)| *row == package.name).map_or(&[][..], |(_, far)| far);
     package
         .reaches
         .iter()
@@ -196,33 +166,23 @@ fn unsafe_rooms(sources: &[Source]) -> Vec<String> {
         .map(|source| source.path.as_str())
         .filter(|path| !path.starts_with("src-tauri/crates/llama/"))
         .collect();
-    let (engine, elsewhere): (Vec<&str>, Vec<&str>) = lifting
-        .into_iter()
-        .partition(|path| path.starts_with("src-tauri/crates/engine/"));
-    let mut broken: Vec<String> = elsewhere
-        .iter()
-        .map(|path| format!("{path} lifts {UNSAFE_LINT}; only llama may"))
-        .collect();
+    let (engine, elsewhere): (Vec<&str>, Vec<&str>) =
+        lifting.into_iter().partition(|path| path.starts_with("src-tauri/crates/engine/"));
+    let mut broken: Vec<String> =
+        elsewhere.iter().map(|path| format!("{path} lifts {UNSAFE_LINT}; only llama may")).collect();
     if engine.len() > 1 {
-        broken.push(format!(
-            "more than one module of engine lifts {UNSAFE_LINT}: {}",
-            engine.join(", ")
-        ));
+        broken.push(format!("more than one module of engine lifts {UNSAFE_LINT}: {}", engine.join(", ")));
     }
     broken
 }
 
 fn is_rust(path: &str) -> bool {
-    Path::new(path)
-        .extension()
-        .is_some_and(|extension| extension == "rs")
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 
 fn lifts(text: &str) -> bool {
     let stricter = ["forbid", "deny"].map(|level| format!("{level}({UNSAFE_LINT})"));
-    let rest = stricter
-        .iter()
-        .fold(text.to_owned(), |text, attribute| text.replace(attribute, ""));
+    let rest = stricter.iter().fold(text.to_owned(), |text, attribute| text.replace(attribute, ""));
     rest.contains(UNSAFE_LINT)
 }
 
@@ -240,12 +200,7 @@ fn file_name(path: &str) -> Vec<String> {
 
 fn lints(source: &Source) -> Option<String> {
     let taken = || {
-        let mut lines = source
-            .text
-            .lines()
-            .map(str::trim)
-            .skip_while(|line| *line != "[lints]")
-            .skip(1);
+        let mut lines = source.text.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
         lines.find(|line| !line.is_empty() && !line.starts_with('#')) == Some("workspace = true")
     };
     let manifest = source.path == "Cargo.toml" || source.path.ends_with("/Cargo.toml");
@@ -256,26 +211,18 @@ fn lints(source: &Source) -> Option<String> {
 fn one_profile(source: &Source) -> Vec<String> {
     let mut broken = Vec::new();
     if source.path == "Cargo.toml" {
-        let tables = source
-            .text
-            .lines()
-            .map(str::trim)
-            .filter(|line| line.starts_with("[profile."));
+        let tables = source.text.lines().map(str::trim).filter(|line| line.starts_with("[profile."));
         for table in tables {
             if !table.starts_with("[profile.dev") && !table.starts_with("[profile.release") {
                 broken.push(format!("Cargo.toml has {table}; only dev and release are used"));
             }
         }
-        let optimised = source
-            .text
-            .split("[profile.dev.package.\"*\"]")
-            .nth(1)
-            .is_some_and(|rest| {
-                rest.lines()
-                    .skip(1)
-                    .take_while(|line| !line.starts_with('['))
-                    .any(|line| line.trim() == "opt-level = 3")
-            });
+        let optimised = source.text.split("[profile.dev.package.\"*\"]").nth(1).is_some_and(|rest| {
+            rest.lines()
+                .skip(1)
+                .take_while(|line| !line.starts_with('['))
+                .any(|line| line.trim() == "opt-level = 3")
+        });
         if !optimised {
             broken.push("Cargo.toml does not optimise dependencies in the dev profile".to_owned());
         }
@@ -319,9 +266,5 @@ fn is_entry(path: &str) -> bool {
 }
 
 fn cargo_lines(source: &Source) -> impl Iterator<Item = &str> {
-    source
-        .text
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with("cargo "))
+    source.text.lines().map(str::trim).filter(|line| line.starts_with("cargo "))
 }

@@ -35,12 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn stage(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let shared = name.contains(".so") || name.ends_with(".dylib") || name.ends_with(".dll");
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = path.extension().unwrap_or_default();
+        let shared = name.contains(".so") || extension == "dylib" || extension == "dll";
         if !shared || !path.is_file() {
             continue;
         }

@@ -44,15 +44,9 @@ mod tests {
         let mut deaths = Deaths::default();
         let load = || Action::Load("model".into());
         assert!(deaths.died(load()));
-        assert!(
-            deaths.died(Action::Load("another".into())),
-            "another action has its own count"
-        );
+        assert!(deaths.died(Action::Load("another".into())), "another action has its own count");
         assert!(!deaths.died(load()));
-        assert!(
-            !deaths.died(load()),
-            "a further explicit attempt is not retried either"
-        );
+        assert!(!deaths.died(load()), "a further explicit attempt is not retried either");
         deaths.lived(&load());
         assert!(deaths.died(load()));
     }

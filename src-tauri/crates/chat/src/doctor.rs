@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use reprise_engine::message::{DEFAULT_MAX_CONTEXT, DeviceKind, Hello};
+use reprise_engine::message::{DEFAULT_MAX_CONTEXT, DeviceKind, Hello, KvType, LoadSpec, ModelInfo};
 use reprise_engine::{EngineError, EngineHandle};
 use reprise_hardware::Hardware;
+use tokio::sync::{mpsc, watch};
+
+use crate::places::model_path;
 
 /// One step of the choice what to run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,21 +55,30 @@ pub async fn examine(data_dir: &Path, engine: &EngineHandle) -> Result<Report, E
     let hello = engine.hello().await?;
     let hardware = reprise_hardware::probe(data_dir);
     let decision = decide(&hello);
-    Ok(Report {
-        hardware,
-        engine: hello,
-        decision,
-    })
+    Ok(Report { hardware, engine: hello, decision })
+}
+
+/// Loads a model as a conversation would, to see whether it can be.
+pub async fn try_model(
+    engine: &EngineHandle,
+    model: &Path,
+    hardware: &Hardware,
+) -> Result<ModelInfo, EngineError> {
+    let spec = LoadSpec {
+        model: model_path(model)?,
+        n_ctx: None,
+        n_threads: default_threads(hardware),
+        kv_type: KvType::F16,
+    };
+    let (progress, _nobody) = mpsc::channel(1);
+    let (_never, cancel) = watch::channel(false);
+    engine.load(spec, progress, cancel).await
 }
 
 /// One thread a physical core: more of them wait for one another.
 #[must_use]
 pub fn default_threads(hardware: &Hardware) -> Option<u32> {
-    hardware
-        .cpu
-        .physical_cores
-        .and_then(|cores| u32::try_from(cores).ok())
-        .filter(|cores| *cores > 0)
+    hardware.cpu.physical_cores.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0)
 }
 
 /// This machine, without asking the engine.
@@ -77,14 +89,9 @@ pub fn hardware(data_dir: &Path) -> Hardware {
 
 /// This version computes on the CPU whatever else there is; it says so instead of choosing.
 fn decide(hello: &Hello) -> Option<Decision> {
-    let cpu = hello
-        .devices
-        .iter()
-        .find(|device| device.kind == DeviceKind::Cpu)?;
+    let cpu = hello.devices.iter().find(|device| device.kind == DeviceKind::Cpu)?;
     let module = hello.modules.iter().find(|module| module.name == cpu.backend);
-    let file = module
-        .and_then(|module| module.file.clone())
-        .unwrap_or_else(|| cpu.backend.clone());
+    let file = module.and_then(|module| module.file.clone()).unwrap_or_else(|| cpu.backend.clone());
     Some(Decision {
         backend: cpu.backend.to_lowercase(),
         device: cpu.name.clone(),
@@ -92,12 +99,7 @@ fn decide(hello: &Hello) -> Option<Decision> {
         kv_on_device: false,
         n_ctx: DEFAULT_MAX_CONTEXT,
         trace: vec![
-            Step {
-                step: "cpu_module",
-                ok: true,
-                measured: file,
-                remedy: None,
-            },
+            Step { step: "cpu_module", ok: true, measured: file, remedy: None },
             Step {
                 step: "gpu",
                 ok: false,

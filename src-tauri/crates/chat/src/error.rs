@@ -19,7 +19,8 @@ pub enum ChatError {
     },
     /// The engine was lost in the middle of an answer. What came is kept.
     #[error(
-        "{error} It was in the middle of an answer: what it had written is kept and marked interrupted, and a new engine takes over."
+        "{}; what was written of the answer until then is kept and marked interrupted.",
+        error.to_string().trim_end_matches('.')
     )]
     Interrupted {
         /// How it was lost.

@@ -47,9 +47,7 @@ pub fn json(history: &History, conversation: &Conversation) -> Result<String, St
         active_leaf: conversation.active_leaf.map(|leaf| leaf.to_string()),
         messages: messages.iter().map(entry).collect(),
     };
-    serde_json::to_string_pretty(&document).map_err(|error| StoreError::Storage {
-        detail: error.to_string(),
-    })
+    serde_json::to_string_pretty(&document).map_err(|error| StoreError::Storage { detail: error.to_string() })
 }
 
 fn entry(message: &Message) -> Entry<'_> {

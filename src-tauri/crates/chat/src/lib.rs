@@ -7,20 +7,25 @@
 //! To add a use-case: a module named after it, an error variant only where somebody branches on it, and
 //! a test with [`reprise_engine::scripted::ScriptedEngine`].
 
+mod answer;
 mod deaths;
 pub mod doctor;
 mod error;
 pub mod export;
 mod library;
+mod places;
 mod prompt;
 mod receipt;
+mod request;
 mod turn;
 mod world;
 
 pub use error::ChatError;
 pub use library::Library;
+pub use places::{default_data_dir, default_engine_dir};
 pub use receipt::{Receipt, ResumePath, Timing};
-pub use turn::{Ask, Chat, LoadOptions, SamplingOptions, TurnEvent, TurnOutcome, TurnRequest};
+pub use request::{Ask, LoadOptions, SamplingOptions, TurnEvent, TurnOutcome, TurnRequest};
+pub use turn::{Chat, require_text};
 pub use world::{SystemWorld, World};
 
 /// What the face of the app needs of the engine, re-exported so that it needs no other room.
@@ -38,6 +43,6 @@ pub mod engine {
 pub mod history {
     pub use reprise_store::{
         Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, ListFilter, Message,
-        MessageState, NodeId, PurgeReport, Role, SearchHit, StoreError, Timestamp,
+        MessageState, NodeId, PurgeReport, Role, SearchHit, StopReason, StoreError, Timestamp,
     };
 }

@@ -21,10 +21,7 @@ impl Library {
     pub fn open(dir: &DataDir, program: &str, now: Timestamp) -> Result<Self, StoreError> {
         let writer = History::open_writer(dir, &Holder::this_process(program, now))?;
         let opening = writer.opening().clone();
-        Ok(Self {
-            writer: Arc::new(Mutex::new(writer)),
-            opening,
-        })
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), opening })
     }
 
     /// Answers that an earlier run left unfinished and that are marked interrupted now.
@@ -47,17 +44,14 @@ impl Library {
             // A panic in a query is a defect of ours; let it be seen where it is awaited.
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => Err(StoreError::Storage {
-                    detail: error.to_string(),
-                }),
+                Err(error) => Err(StoreError::Storage { detail: error.to_string() }),
             },
         }
     }
 
     /// Gives a conversation a title of the person's choice.
     pub async fn rename(&self, id: ConversationId, title: String) -> Result<(), StoreError> {
-        self.with(move |w| w.rename(id, title.trim(), TitleSource::Custom).map(drop))
-            .await
+        self.with(move |w| w.rename(id, title.trim(), TitleSource::Custom).map(drop)).await
     }
 
     /// Puts a conversation into the trash, from where it can be restored.

@@ -21,10 +21,7 @@ pub(crate) fn messages(path: &[Message]) -> Vec<ChatMessage> {
                 last.content.push_str("\n\n");
                 last.content.push_str(&message.text);
             }
-            _ => messages.push(ChatMessage {
-                role,
-                content: message.text.clone(),
-            }),
+            _ => messages.push(ChatMessage { role, content: message.text.clone() }),
         }
     }
     messages
@@ -50,17 +47,11 @@ pub(crate) fn known(path: &[Message], identity: &str) -> Known {
                 tokens.extend(own.ids.iter().map(|id| TokenId(id.cast_signed())));
             }
             _ => {
-                return Known {
-                    tokens,
-                    complete: false,
-                };
+                return Known { tokens, complete: false };
             }
         }
     }
-    Known {
-        tokens,
-        complete: true,
-    }
+    Known { tokens, complete: true }
 }
 
 /// As the store keeps tokens.
@@ -76,21 +67,14 @@ const TITLE_LENGTH: usize = 60;
 
 /// A title from the first message: its first line, cut at a word.
 pub(crate) fn title_of(text: &str) -> String {
-    let line = text
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or_default();
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= TITLE_LENGTH {
         return line;
     }
     let cut: String = line.chars().take(TITLE_LENGTH).collect();
     // A word is kept whole where that leaves a title worth having; Chinese has no spaces to cut at.
-    let end = cut
-        .rfind(' ')
-        .filter(|end| *end > cut.len() / 2)
-        .unwrap_or(cut.len());
+    let end = cut.rfind(' ').filter(|end| *end > cut.len() / 2).unwrap_or(cut.len());
     format!("{}…", cut[..end].trim_end())
 }
 
@@ -116,10 +100,7 @@ mod tests {
         assert_eq!(title_of(""), "");
         let long = "word ".repeat(40);
         let title = title_of(&long);
-        assert!(
-            title.ends_with("word…") && title.chars().count() <= TITLE_LENGTH + 1,
-            "{title}"
-        );
+        assert!(title.ends_with("word…") && title.chars().count() <= TITLE_LENGTH + 1, "{title}");
         let chinese = "从上次停下的地方继续".repeat(20);
         assert_eq!(title_of(&chinese).chars().count(), TITLE_LENGTH + 1);
     }

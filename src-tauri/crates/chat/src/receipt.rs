@@ -1,5 +1,6 @@
 //! What was done to be ready for an answer, and what it cost.
 
+use reprise_engine::message::{Finished, Prepared};
 use serde::{Deserialize, Serialize};
 
 /// How a conversation's KV cache came to hold its prompt.
@@ -82,6 +83,35 @@ pub struct Timing {
 }
 
 /// Tokens per second, where there is something to divide.
-pub(crate) fn rate(tokens: u32, ms: f64) -> Option<f64> {
+fn rate(tokens: u32, ms: f64) -> Option<f64> {
     (tokens > 0 && ms > 0.0).then(|| f64::from(tokens) * 1000.0 / ms)
+}
+
+/// What a finished answer says of its prompt and of its cost.
+pub(crate) fn account(prepared: Option<&Prepared>, finished: &Finished) -> (Receipt, Timing) {
+    let (total, reused, prepare_ms) =
+        prepared.map_or((0, 0, 0.0), |p| (p.prompt_tokens, p.reused, p.prepare_ms));
+    let receipt = Receipt {
+        path: if reused > 0 { ResumePath::Live } else { ResumePath::Fresh },
+        reason: None,
+        tokens_total: total,
+        tokens_reused: reused,
+        tokens_decoded: finished.prefill_tokens,
+        bytes_read: 0,
+        ms: prepare_ms + finished.prefill_ms,
+        ms_bytes: None,
+        ms_challenge: None,
+        estimated_replay_ms: None,
+        checks: Vec::new(),
+    };
+    let timing = Timing {
+        load_ms: None,
+        resume_ms: prepare_ms,
+        ttft_ms: finished.ttft_ms,
+        prefill_tokens: finished.prefill_tokens,
+        prefill_tok_s: rate(finished.prefill_tokens, finished.prefill_ms),
+        decode_tokens: finished.decode_tokens,
+        decode_tok_s: rate(finished.decode_tokens.saturating_sub(1), finished.decode_ms),
+    };
+    (receipt, timing)
 }

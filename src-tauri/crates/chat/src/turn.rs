@@ -1,184 +1,32 @@
 //! A turn: a message is kept, the engine answers, the answer is kept while it grows.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reprise_engine::message::{
-    Finished, GenerateSpec, KvType, LoadSpec, ModelInfo, Prepared, Sampling, StopReason, TokenId,
-};
+use reprise_engine::message::{GenerateSpec, LoadSpec, ModelInfo, Prepared};
 use reprise_engine::{EngineError, EngineHandle, Fault, GenerationEvent};
 use reprise_store::{
-    Conversation, ConversationId, FinishedAnswer, Message, MessageState, ModelRef, NewAnswer,
-    NewConversation, NewMessage, NodeId, Role, StopReason as StoredStop, StoreError, TitleSource,
+    Conversation, ConversationId, FinishedAnswer, HistoryWriter, Message, MessageState, ModelRef,
+    NewConversation, NewMessage, NodeId, Role, StopReason, StoreError, Timestamp, TitleSource,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
+use crate::answer::GrowingAnswer;
 use crate::deaths::{Action, Deaths};
+use crate::places::model_path;
 use crate::prompt::{self, Known};
-use crate::receipt::rate;
-use crate::{ChatError, Library, Receipt, ResumePath, Timing, World};
+use crate::receipt::account;
+use crate::{Ask, ChatError, Library, LoadOptions, TurnEvent, TurnOutcome, TurnRequest, World};
 
-/// How often a growing answer is kept. The promise is 250 ms; the disk gets the rest.
-const SAVE_EVERY: Duration = Duration::from_millis(200);
-
-/// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// A first message: a conversation begins.
-    Begin {
-        /// The message.
-        text: String,
-        /// Instructions for the model.
-        system: Option<String>,
-    },
-    /// A further message.
-    Continue {
-        /// In this conversation.
-        conversation: ConversationId,
-        /// Behind this message; `None`: behind the one that is shown last. Behind an earlier one it
-        /// begins a branch, and nothing is overwritten.
-        parent: Option<NodeId>,
-        /// The message.
-        text: String,
-    },
-    /// Another answer to the same message: a branch beside the present one.
-    Regenerate {
-        /// The answer that is not good enough.
-        answer: NodeId,
-    },
-}
-
-/// How the model is loaded. The same options and file mean that a loaded model stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// Context in tokens; `None`: the model's own within a default.
-    pub n_ctx: Option<u32>,
-    /// Threads; `None`: the engine's choice.
-    pub n_threads: Option<u32>,
-    /// Element type of the KV cache.
-    pub kv_type: KvType,
-}
-
-/// How tokens are chosen; what is `None` is llama.cpp's default.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SamplingOptions {
-    /// See [`Sampling::temperature`].
-    pub temperature: Option<f32>,
-    /// See [`Sampling::top_k`].
-    pub top_k: Option<i32>,
-    /// See [`Sampling::top_p`].
-    pub top_p: Option<f32>,
-    /// See [`Sampling::min_p`].
-    pub min_p: Option<f32>,
-    /// See [`Sampling::repeat_penalty`].
-    pub repeat_penalty: Option<f32>,
-    /// The seed of the conversation's answers; `None`: the one it began with.
-    pub seed: Option<u64>,
-}
-
-impl SamplingOptions {
-    fn resolve(&self, seed: u32) -> Sampling {
-        let usual = Sampling::default();
-        Sampling {
-            temperature: self.temperature.unwrap_or(usual.temperature),
-            top_k: self.top_k.unwrap_or(usual.top_k),
-            top_p: self.top_p.unwrap_or(usual.top_p),
-            min_p: self.min_p.unwrap_or(usual.min_p),
-            repeat_penalty: self.repeat_penalty.unwrap_or(usual.repeat_penalty),
-            repeat_last_n: usual.repeat_last_n,
-            seed,
-        }
+/// Refuses a message that says nothing. A turn does so itself; for callers who can tell earlier, before
+/// a model is loaded.
+pub fn require_text(text: &str) -> Result<(), ChatError> {
+    if text.trim().is_empty() {
+        let error = EngineError::Fault(Fault::PromptEmpty);
+        return Err(ChatError::Engine { error, message_kept: false });
     }
-}
-
-/// One turn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TurnRequest {
-    /// What is asked for.
-    pub ask: Ask,
-    /// The GGUF file that answers.
-    pub model: PathBuf,
-    /// How it is loaded.
-    pub load: LoadOptions,
-    /// How tokens are chosen.
-    pub sampling: SamplingOptions,
-    /// Tokens at most; `None`: as many as the context holds.
-    pub max_tokens: Option<u32>,
-    /// Texts that end the answer.
-    pub stop: Vec<String>,
-}
-
-/// What a turn reports while it goes on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TurnEvent {
-    /// The message is on the disk.
-    Kept {
-        /// Where.
-        conversation: ConversationId,
-        /// The message.
-        message: NodeId,
-    },
-    /// The model is being loaded.
-    Loading {
-        /// 0 to 1.
-        fraction: f32,
-    },
-    /// The engine was lost before it had written anything, and is tried once more.
-    Retrying {
-        /// How it was lost.
-        error: EngineError,
-    },
-    /// The prompt is tokenised.
-    Prepared {
-        /// Tokens of the prompt.
-        tokens: u32,
-        /// Of these, reused.
-        reused: u32,
-    },
-    /// The prompt is being read.
-    Reading {
-        /// Tokens decoded.
-        done: u32,
-        /// Tokens to decode.
-        of: u32,
-    },
-    /// The answer has begun and has a place in the tree.
-    Answering {
-        /// The answer.
-        node: NodeId,
-    },
-    /// More of the answer.
-    Text(String),
-    /// The answer could not be kept so far; it goes on.
-    NotKept {
-        /// Stable snake-case word.
-        code: &'static str,
-        /// One sentence.
-        message: String,
-    },
-}
-
-/// A finished turn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TurnOutcome {
-    /// Where it belongs.
-    pub conversation: ConversationId,
-    /// The message that was answered.
-    pub message: NodeId,
-    /// The answer.
-    pub node: NodeId,
-    /// Its text.
-    pub text: String,
-    /// The tokens that were sampled.
-    pub token_ids: Vec<TokenId>,
-    /// Why it ended.
-    pub stop: StopReason,
-    /// How the prompt came to be in the KV cache.
-    pub receipt: Receipt,
-    /// What it took.
-    pub timing: Timing,
+    Ok(())
 }
 
 /// Takes turns. One at a time: there is one engine with one live context.
@@ -214,13 +62,7 @@ impl Chat {
     /// Over a library and an engine.
     #[must_use]
     pub fn new(library: Library, engine: EngineHandle, world: Arc<dyn World>) -> Self {
-        Self {
-            library,
-            engine,
-            world,
-            deaths: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
-        }
+        Self { library, engine, world, deaths: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// The library it keeps conversations in.
@@ -251,23 +93,15 @@ impl Chat {
     ) -> Result<TurnOutcome, ChatError> {
         let _turn = self.turn.lock().await;
         let asked = self.keep_message(&request).await?;
-        let kept = TurnEvent::Kept {
-            conversation: asked.conversation.id,
-            message: asked.message,
-        };
+        let kept = TurnEvent::Kept { conversation: asked.conversation.id, message: asked.message };
         // Here and below: an error only means that nobody listens.
         let _ = events.send(kept).await;
         let action = Action::Answer(asked.conversation.id);
         loop {
-            let load_ms = self
-                .ensure_loaded(&request.model, &request.load, &events, &cancel, true)
-                .await?;
+            let load_ms = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true).await?;
             match self.answer(&request, &asked, &events, cancel.clone()).await {
                 Ok(Ok(mut outcome)) => {
-                    self.deaths
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .lived(&action);
+                    self.deaths.lock().unwrap_or_else(PoisonError::into_inner).lived(&action);
                     outcome.timing.load_ms = load_ms;
                     return Ok(outcome);
                 }
@@ -275,6 +109,10 @@ impl Chat {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn deaths(&self) -> MutexGuard<'_, Deaths> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `Ok` where the turn is to be tried once more.
@@ -287,80 +125,46 @@ impl Chat {
     ) -> Result<(), ChatError> {
         let Failed { error, begun } = failed;
         let retry = match &error {
-            EngineError::Died(_) => self
-                .deaths
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .died(action.clone()),
+            EngineError::Died(_) => {
+                self.deaths.lock().unwrap_or_else(PoisonError::into_inner).died(action.clone())
+            }
             _ => false,
         };
         let conversation = asked.conversation.id;
         match (begun, error) {
-            (Some(node), error) => Err(ChatError::Interrupted {
-                error,
-                conversation,
-                node,
-            }),
+            (Some(node), error) => Err(ChatError::Interrupted { error, conversation, node }),
             (None, EngineError::Fault(fault @ Fault::PromptTooLong { .. })) => {
                 // The message stays, as a branch; the conversation goes on from where it was.
                 let message = asked.message;
                 let parent = asked.path.last().and_then(|message| message.parent);
-                self.library
-                    .with(move |w| w.set_active_leaf(conversation, parent))
-                    .await?;
-                Err(ChatError::PromptTooLong {
-                    fault,
-                    conversation,
-                    message,
-                })
+                self.library.with(move |w| w.set_active_leaf(conversation, parent)).await?;
+                Err(ChatError::PromptTooLong { fault, conversation, message })
             }
             (None, error) if retry => {
                 let _ = events.send(TurnEvent::Retrying { error }).await;
                 Ok(())
             }
-            (None, error) => Err(ChatError::Engine {
-                error,
-                message_kept: true,
-            }),
+            (None, error) => Err(ChatError::Engine { error, message_kept: true }),
         }
     }
 
     /// Puts the person's message on the disk before the engine hears of it.
     async fn keep_message(&self, request: &TurnRequest) -> Result<Asked, ChatError> {
-        let empty = |text: &str| -> Result<(), ChatError> {
-            let error = EngineError::Fault(Fault::PromptEmpty);
-            if text.trim().is_empty() {
-                Err(ChatError::Engine {
-                    error,
-                    message_kept: false,
-                })
-            } else {
-                Ok(())
-            }
-        };
         let now = self.world.now();
         let model = ModelRef {
             path: request.model.display().to_string(),
-            name: request
-                .model
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: request.model.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
         let message = NodeId::new(now, self.world.random());
         match request.ask.clone() {
             Ask::Begin { text, system } => {
-                empty(&text)?;
+                require_text(&text)?;
                 let new = NewConversation {
                     id: ConversationId::new(now, self.world.random()),
                     title: prompt::title_of(&text),
                     title_source: TitleSource::Derived,
                     model: Some(model),
-                    seed: request
-                        .sampling
-                        .seed
-                        .unwrap_or_else(|| self.world.random() as u64 & 0xffff_ffff),
+                    seed: request.sampling.seed.unwrap_or_else(|| small(self.world.random())),
                 };
                 let root = NodeId::new(now, self.world.random());
                 let system = system.filter(|system| !system.trim().is_empty());
@@ -370,47 +174,29 @@ impl Chat {
                         let conversation = w.create_conversation(&new)?.id;
                         let mut parent = None;
                         if let Some(text) = system {
-                            let system = NewMessage {
-                                id: root,
-                                conversation,
-                                parent,
-                                role: Role::System,
-                                text,
-                            };
+                            let system =
+                                NewMessage { id: root, conversation, parent, role: Role::System, text };
                             parent = Some(w.append_message(&system)?.id);
                         }
-                        let user = NewMessage {
-                            id: message,
-                            conversation,
-                            parent,
-                            role: Role::User,
-                            text,
-                        };
+                        let user = NewMessage { id: message, conversation, parent, role: Role::User, text };
                         w.append_message(&user)?;
                         asked(w, conversation, message)
                     })
                     .await?)
             }
-            Ask::Continue {
-                conversation,
-                parent,
-                text,
-            } => {
-                empty(&text)?;
+            Ask::Continue { conversation, parent, text } => {
+                require_text(&text)?;
                 let found = self.library.with(move |w| w.conversation(conversation)).await?;
                 not_trashed(&found)?;
                 Ok(self
                     .library
                     .with(move |w| {
                         let parent = parent.or(found.active_leaf);
+                        if let Some(parent) = parent {
+                            close_abandoned(w, parent, now)?;
+                        }
                         w.set_model(conversation, Some(&model))?;
-                        let user = NewMessage {
-                            id: message,
-                            conversation,
-                            parent,
-                            role: Role::User,
-                            text,
-                        };
+                        let user = NewMessage { id: message, conversation, parent, role: Role::User, text };
                         w.append_message(&user)?;
                         asked(w, conversation, message)
                     })
@@ -447,8 +233,7 @@ impl Chat {
         message_kept: bool,
     ) -> Result<Option<f64>, ChatError> {
         let failed = |error: EngineError| ChatError::Engine { error, message_kept };
-        // The worker has another working directory.
-        let model = std::path::absolute(model).unwrap_or_else(|_| model.to_owned());
+        let model = model_path(model).map_err(|fault| failed(fault.into()))?;
         let spec = LoadSpec {
             model: model.clone(),
             n_ctx: options.n_ctx,
@@ -457,13 +242,7 @@ impl Chat {
         };
         let action = Action::Load(model);
         loop {
-            let same = self
-                .engine
-                .status()
-                .borrow()
-                .loaded
-                .as_ref()
-                .is_some_and(|l| l.spec == spec);
+            let same = self.engine.status().borrow().loaded.as_ref().is_some_and(|l| l.spec == spec);
             if same {
                 return Ok(None);
             }
@@ -478,14 +257,12 @@ impl Chat {
                     }
                 }
             };
-            let mut deaths = self.deaths.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
                 Ok(ModelInfo { load_ms, .. }) => {
-                    deaths.lived(&action);
+                    self.deaths().lived(&action);
                     return Ok(Some(load_ms));
                 }
-                Err(error @ EngineError::Died(_)) if deaths.died(action.clone()) => {
-                    drop(deaths);
+                Err(error @ EngineError::Died(_)) if self.deaths().died(action.clone()) => {
                     let _ = events.send(TurnEvent::Retrying { error }).await;
                 }
                 Err(error) => return Err(failed(error)),
@@ -500,13 +277,7 @@ impl Chat {
         events: &mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
     ) -> Result<Result<TurnOutcome, Failed>, ChatError> {
-        let info = self
-            .engine
-            .status()
-            .borrow()
-            .loaded
-            .as_ref()
-            .map(|loaded| loaded.info.clone());
+        let info = self.engine.status().borrow().loaded.as_ref().map(|loaded| loaded.info.clone());
         let Some(info) = info else {
             let error = EngineError::Fault(Fault::NotLoaded);
             return Ok(Err(Failed { error, begun: None }));
@@ -517,9 +288,7 @@ impl Chat {
         let spec = GenerateSpec {
             messages: prompt::messages(&asked.path),
             known: known.tokens.clone(),
-            sampling: request
-                .sampling
-                .resolve(prompt::seed_of(seed, asked.path.len(), asked.alternatives)),
+            sampling: request.sampling.resolve(prompt::seed_of(seed, asked.path.len(), asked.alternatives)),
             max_tokens: request.max_tokens,
             stop: request.stop.clone(),
             began: i64::try_from(asked.conversation.created.as_millis() / 1000).unwrap_or(0),
@@ -528,20 +297,12 @@ impl Chat {
             Ok(generation) => generation,
             Err(error) => return Ok(Err(Failed { error, begun: None })),
         };
-        let mut answer = GrowingAnswer {
-            chat: self,
-            info,
-            message: asked.message,
-            events,
-            node: None,
-            text: String::new(),
-            tokens: Vec::new(),
-            unsaved_since: None,
-            told: false,
-        };
+        let identity = info.token_identity.clone();
+        let (library, world) = (&self.library, self.world.as_ref());
+        let mut answer = GrowingAnswer::new(library, world, events, info, asked.message);
         let mut prepared = None;
         loop {
-            let save_at = answer.unsaved_since.map(|since| since + SAVE_EVERY);
+            let save_at = answer.save_at();
             let event = tokio::select! {
                 // Keeping comes first: a stream that never pauses must not put it off.
                 biased;
@@ -556,12 +317,8 @@ impl Chat {
             };
             match event {
                 GenerationEvent::Prepared(p) => {
-                    self.keep_prompt_tokens(asked, &known, &p, &answer.info.token_identity)
-                        .await?;
-                    let told = TurnEvent::Prepared {
-                        tokens: p.prompt_tokens,
-                        reused: p.reused,
-                    };
+                    self.keep_prompt_tokens(asked, &known, &p, &identity).await?;
+                    let told = TurnEvent::Prepared { tokens: p.prompt_tokens, reused: p.reused };
                     let _ = events.send(told).await;
                     prepared = Some(p);
                 }
@@ -571,8 +328,8 @@ impl Chat {
                 }
                 GenerationEvent::Piece { text, tokens } => answer.grow(text, &tokens).await?,
                 GenerationEvent::Ended(Ok(finished)) => {
-                    let (receipt, timing) = account(prepared.as_ref(), &finished);
-                    return answer.finish(asked, &finished, receipt, timing).await.map(Ok);
+                    let accounts = account(prepared.as_ref(), &finished);
+                    return answer.finish(asked.conversation.id, &finished, accounts).await.map(Ok);
                 }
                 GenerationEvent::Ended(Err(error)) => {
                     let begun = answer.interrupt(&error).await?;
@@ -600,203 +357,43 @@ impl Chat {
     }
 }
 
-fn asked(
-    w: &reprise_store::HistoryWriter,
-    conversation: ConversationId,
-    message: NodeId,
-) -> Result<Asked, StoreError> {
+fn asked(w: &HistoryWriter, conversation: ConversationId, message: NodeId) -> Result<Asked, StoreError> {
     Ok(Asked {
         conversation: w.conversation(conversation)?,
         path: w.path_to(message)?,
         message,
-        alternatives: w
-            .children(message)?
-            .iter()
-            .filter(|child| child.role == Role::Assistant)
-            .count(),
+        alternatives: w.children(message)?.iter().filter(|child| child.role == Role::Assistant).count(),
     })
+}
+
+/// A seed that people can type.
+fn small(random: u128) -> u64 {
+    let [a, b, c, d, ..] = random.to_le_bytes();
+    u64::from(u32::from_le_bytes([a, b, c, d]))
+}
+
+/// An answer whose end could not be kept, because the disk was full, say: nobody writes it any more.
+fn close_abandoned(w: &mut HistoryWriter, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
+    let message = w.message(node)?;
+    if message.state != MessageState::Streaming {
+        return Ok(());
+    }
+    let closed = FinishedAnswer {
+        text: message.text,
+        tokens: message.tokens,
+        state: MessageState::Interrupted,
+        stop: Some(StopReason::Failed),
+        stats: None,
+        receipt: None,
+        notice: None,
+        finished: now,
+    };
+    w.finish_answer(node, &closed).map(drop)
 }
 
 fn not_trashed(conversation: &Conversation) -> Result<(), ChatError> {
     if conversation.trashed_at.is_none() {
         return Ok(());
     }
-    Err(ChatError::BadRequest {
-        what: "This conversation is in the trash.",
-        remedy: "Restore it first.",
-    })
-}
-
-/// An answer while it is written.
-struct GrowingAnswer<'a> {
-    chat: &'a Chat,
-    info: ModelInfo,
-    message: NodeId,
-    events: &'a mpsc::Sender<TurnEvent>,
-    /// Set with the first token: until then nothing needs a place in the tree.
-    node: Option<NodeId>,
-    text: String,
-    tokens: Vec<TokenId>,
-    unsaved_since: Option<Instant>,
-    /// Whether the person knows that it could not be kept.
-    told: bool,
-}
-
-impl GrowingAnswer<'_> {
-    async fn begin(&mut self) -> Result<NodeId, StoreError> {
-        if let Some(node) = self.node {
-            return Ok(node);
-        }
-        let id = NodeId::new(self.chat.world.now(), self.chat.world.random());
-        let new = NewAnswer {
-            id,
-            parent: self.message,
-            model_name: Some(self.info.name.clone()),
-        };
-        self.chat.library.with(move |w| w.begin_answer(&new)).await?;
-        self.node = Some(id);
-        let _ = self.events.send(TurnEvent::Answering { node: id }).await;
-        Ok(id)
-    }
-
-    async fn grow(&mut self, text: String, tokens: &[TokenId]) -> Result<(), StoreError> {
-        self.begin().await?;
-        self.text.push_str(&text);
-        self.tokens.extend_from_slice(tokens);
-        self.unsaved_since.get_or_insert_with(Instant::now);
-        if !text.is_empty() {
-            let _ = self.events.send(TurnEvent::Text(text)).await;
-        }
-        Ok(())
-    }
-
-    /// A failure here is told once; the end of the answer tries again.
-    async fn save(&mut self) {
-        self.unsaved_since = None;
-        let Some(node) = self.node else { return };
-        let text = self.text.clone();
-        let tokens = prompt::sequence(&self.info.token_identity, &self.tokens);
-        let saved = self
-            .chat
-            .library
-            .with(move |w| w.update_answer(node, &text, Some(&tokens)))
-            .await;
-        if let Err(error) = saved {
-            tracing::warn!(code = error.code(), "a growing answer could not be kept");
-            if !std::mem::replace(&mut self.told, true) {
-                let told = TurnEvent::NotKept {
-                    code: error.code(),
-                    message: error.to_string(),
-                };
-                let _ = self.events.send(told).await;
-            }
-        }
-    }
-
-    async fn close(&self, node: NodeId, end: Ending) -> Result<(), StoreError> {
-        let answer = FinishedAnswer {
-            text: self.text.clone(),
-            tokens: Some(prompt::sequence(&self.info.token_identity, &self.tokens)),
-            state: end.state,
-            stop: Some(end.stop),
-            stats: end.stats,
-            receipt: end.receipt,
-            notice: end.notice,
-            finished: self.chat.world.now(),
-        };
-        self.chat
-            .library
-            .with(move |w| w.finish_answer(node, &answer))
-            .await
-            .map(drop)
-    }
-
-    async fn finish(
-        mut self,
-        asked: &Asked,
-        finished: &Finished,
-        receipt: Receipt,
-        timing: Timing,
-    ) -> Result<TurnOutcome, ChatError> {
-        // An answer stopped before its first token still has its place, empty.
-        let node = self.begin().await?;
-        let (state, stop) = match finished.stop {
-            StopReason::End => (MessageState::Complete, StoredStop::End),
-            StopReason::Length => (MessageState::Complete, StoredStop::Length),
-            StopReason::Cancelled => (MessageState::Stopped, StoredStop::Cancelled),
-        };
-        let end = Ending {
-            state,
-            stop,
-            stats: serde_json::to_value(&timing).ok(),
-            receipt: serde_json::to_value(&receipt).ok(),
-            notice: None,
-        };
-        self.close(node, end).await?;
-        Ok(TurnOutcome {
-            conversation: asked.conversation.id,
-            message: asked.message,
-            node,
-            text: self.text,
-            token_ids: self.tokens,
-            stop: finished.stop,
-            receipt,
-            timing,
-        })
-    }
-
-    /// Keeps what came, marked interrupted; the node, where anything came.
-    async fn interrupt(&self, error: &EngineError) -> Result<Option<NodeId>, StoreError> {
-        let Some(node) = self.node else { return Ok(None) };
-        let end = Ending {
-            state: MessageState::Interrupted,
-            stop: StoredStop::Failed,
-            stats: None,
-            receipt: None,
-            notice: Some(error.to_string()),
-        };
-        self.close(node, end).await?;
-        Ok(Some(node))
-    }
-}
-
-/// How an answer is closed.
-struct Ending {
-    state: MessageState,
-    stop: StoredStop,
-    stats: Option<serde_json::Value>,
-    receipt: Option<serde_json::Value>,
-    notice: Option<String>,
-}
-
-fn account(prepared: Option<&Prepared>, finished: &Finished) -> (Receipt, Timing) {
-    let (total, reused, prepare_ms) =
-        prepared.map_or((0, 0, 0.0), |p| (p.prompt_tokens, p.reused, p.prepare_ms));
-    let receipt = Receipt {
-        path: if reused > 0 {
-            ResumePath::Live
-        } else {
-            ResumePath::Fresh
-        },
-        reason: None,
-        tokens_total: total,
-        tokens_reused: reused,
-        tokens_decoded: finished.prefill_tokens,
-        bytes_read: 0,
-        ms: prepare_ms + finished.prefill_ms,
-        ms_bytes: None,
-        ms_challenge: None,
-        estimated_replay_ms: None,
-        checks: Vec::new(),
-    };
-    let timing = Timing {
-        load_ms: None,
-        resume_ms: prepare_ms,
-        ttft_ms: finished.ttft_ms,
-        prefill_tokens: finished.prefill_tokens,
-        prefill_tok_s: rate(finished.prefill_tokens, finished.prefill_ms),
-        decode_tokens: finished.decode_tokens,
-        decode_tok_s: rate(finished.decode_tokens.saturating_sub(1), finished.decode_ms),
-    };
-    (receipt, timing)
+    Err(ChatError::BadRequest { what: "This conversation is in the trash.", remedy: "Restore it first." })
 }

@@ -26,9 +26,7 @@ impl World for SystemWorld {
         if getrandom::fill(&mut bytes).is_err() {
             // Only ids and seeds are made of it: the clock keeps them apart where the system has no
             // randomness to give, and nothing secret depends on it.
-            let nanos = SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default();
+            let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             return nanos.as_nanos();
         }
         u128::from_le_bytes(bytes)

@@ -27,9 +27,7 @@ impl BareDecode {
             .output()?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            return Err(io::Error::other(
-                why.lines().last().unwrap_or("it failed").to_owned(),
-            ));
+            return Err(io::Error::other(why.lines().last().unwrap_or("it failed").to_owned()));
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }

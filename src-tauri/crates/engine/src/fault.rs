@@ -86,6 +86,12 @@ pub enum Fault {
         /// Tokens of the context.
         n_ctx: u32,
     },
+    /// The request does not fit into one message to the worker.
+    #[error("The conversation is {bytes} bytes long, which is more than the engine takes.")]
+    RequestTooLarge {
+        /// As sent, in bytes.
+        bytes: usize,
+    },
     /// The chat template could not be used.
     #[error("The model's chat template cannot be used: {detail}.")]
     Template {
@@ -120,6 +126,7 @@ impl Fault {
             Self::NotLoaded => "not_loaded",
             Self::PromptEmpty => "prompt_empty",
             Self::PromptTooLong { .. } => "prompt_too_long",
+            Self::RequestTooLarge { .. } => "request_too_large",
             Self::Template { .. } => "template_failed",
             Self::DecodeFailed { .. } => "decode_failed",
             Self::Cancelled => "cancelled",
@@ -143,7 +150,7 @@ impl Fault {
             Self::NoBackend => "Reinstall Reprise: files of its engine are missing.",
             Self::NotLoaded => "Choose a model first.",
             Self::PromptEmpty => "Write something first.",
-            Self::PromptTooLong { .. } => {
+            Self::PromptTooLong { .. } | Self::RequestTooLarge { .. } => {
                 "Shorten the message, start a new conversation, or choose a larger context."
             }
             Self::Template { .. } => "Choose another file of this model; this one's template is at fault.",
@@ -180,6 +187,14 @@ pub enum Death {
     },
 }
 
+impl Death {
+    /// Whether another try may end better: the same program is of the same version, and a file that is
+    /// missing stays so.
+    pub(crate) fn may_pass(&self) -> bool {
+        !matches!(self, Self::NotStarted(_) | Self::WrongVersion { .. })
+    }
+}
+
 /// Why a call on [`crate::EngineHandle`] failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -200,10 +215,7 @@ pub enum EngineError {
 fn sentence(death: &Death) -> String {
     let text = death.to_string();
     let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().chain(chars).chain(['.']).collect())
-        .unwrap_or_default()
+    chars.next().map(|first| first.to_uppercase().chain(chars).chain(['.']).collect()).unwrap_or_default()
 }
 
 impl EngineError {
@@ -249,10 +261,7 @@ mod tests {
 
     #[test]
     fn too_long_says_by_how_much_including_room_for_one_token() {
-        let fault = Fault::PromptTooLong {
-            tokens: 9000,
-            n_ctx: 8192,
-        };
+        let fault = Fault::PromptTooLong { tokens: 9000, n_ctx: 8192 };
         assert_eq!(
             fault.to_string(),
             "The conversation needs 9000 tokens and the context holds 8192: it is 809 too long."

@@ -27,8 +27,18 @@ pub enum FrameError {
     #[error("a frame of {0} bytes")]
     TooLarge(usize),
     /// The bytes are not a message.
-    #[error("not a message: {0}")]
+    #[error("{}", place(.0))]
     Malformed(#[from] serde_json::Error),
+}
+
+/// Where it went wrong, without the parser's own words: they quote what was read, and that may be
+/// somebody's conversation on its way into a log.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "no known message",
+        _ => "not a message",
+    };
+    format!("{what}, as seen at byte {}", error.column())
 }
 
 /// Writes one control frame and flushes.
@@ -68,9 +78,7 @@ pub fn read_state(reader: &mut impl Read, buffer: &mut Vec<u8>) -> Result<(), Fr
 }
 
 fn prefix(length: usize) -> Result<[u8; 4], FrameError> {
-    u32::try_from(length)
-        .map(u32::to_le_bytes)
-        .map_err(|_| FrameError::TooLarge(length))
+    u32::try_from(length).map(u32::to_le_bytes).map_err(|_| FrameError::TooLarge(length))
 }
 
 fn read_body(reader: &mut impl Read, cap: usize, body: &mut Vec<u8>) -> Result<(), FrameError> {
@@ -115,14 +123,7 @@ mod tests {
             }
         }
         let mut bytes = Vec::new();
-        write_control(
-            &mut bytes,
-            &RequestFrame {
-                id: RequestId(7),
-                request: Request::Ping,
-            },
-        )
-        .unwrap();
+        write_control(&mut bytes, &RequestFrame { id: RequestId(7), request: Request::Ping }).unwrap();
         let back: RequestFrame = read_control(&mut Dribble(&bytes)).unwrap();
         assert_eq!(back.id, RequestId(7));
         assert!(matches!(back.request, Request::Ping));
@@ -141,12 +142,19 @@ mod tests {
     }
 
     #[test]
+    fn an_error_does_not_quote_what_was_read() {
+        let body = br#"{"id":1,"request":{"do":"dear diary"}}"#;
+        let mut bytes = prefix(body.len()).unwrap().to_vec();
+        bytes.extend(body);
+        let error = read_control::<RequestFrame>(&mut &bytes[..]).unwrap_err();
+        assert!(matches!(error, FrameError::Malformed(_)), "{error:?}");
+        assert_eq!(error.to_string(), "no known message, as seen at byte 36");
+    }
+
+    #[test]
     fn state_frames_keep_their_cap() {
         let too_much = vec![0; MAX_STATE + 1];
-        assert!(matches!(
-            write_state(&mut Vec::new(), &too_much),
-            Err(FrameError::TooLarge(_))
-        ));
+        assert!(matches!(write_state(&mut Vec::new(), &too_much), Err(FrameError::TooLarge(_))));
         let mut bytes = Vec::new();
         write_state(&mut bytes, b"abc").unwrap();
         let mut buffer = vec![9; 100];

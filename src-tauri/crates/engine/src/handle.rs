@@ -6,9 +6,10 @@ use crate::fault::{Death, EngineError};
 use crate::limits::Limits;
 use crate::link::Spawner;
 use crate::message::{Finished, GenerateSpec, Hello, LoadSpec, ModelInfo, Prepared, TokenId};
-use crate::supervisor::{Quick, Supervisor, Work};
+use crate::supervisor::{Inbox, Supervisor};
+use crate::work::{Quick, Stop, Work};
 
-pub use crate::supervisor::Direction;
+pub use crate::work::Direction;
 
 /// What an answer in progress reports, in this order: `Prepared`, `Prefill`*, `Piece`*, `Ended`.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub struct Status {
     pub worker: Option<Hello>,
     /// The loaded model.
     pub loaded: Option<Loaded>,
-    /// Workers lost since the start.
+    /// Workers lost since the start, those included that never became ready.
     pub deaths: u64,
     /// How the last one was lost.
     pub last_death: Option<Death>,
@@ -57,6 +58,7 @@ pub struct Status {
 /// is shut down.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
+    stop: mpsc::Sender<Stop>,
     quick: mpsc::Sender<Quick>,
     work: mpsc::Sender<Work>,
     status: watch::Receiver<Status>,
@@ -66,12 +68,13 @@ impl EngineHandle {
     /// Starts the supervision; the worker itself starts with the first request. Needs a tokio runtime.
     #[must_use]
     pub fn start(spawner: impl Spawner, limits: Limits) -> Self {
+        let (stop, stop_rx) = mpsc::channel(1);
         let (quick, quick_rx) = mpsc::channel(16);
         let (work, work_rx) = mpsc::channel(16);
         let (status_tx, status) = watch::channel(Status::default());
-        let supervisor = Supervisor::new(Box::new(spawner), limits, quick_rx, work_rx, status_tx);
-        tokio::spawn(supervisor.run());
-        Self { quick, work, status }
+        let inbox = Inbox { stop: stop_rx, quick: quick_rx, work: work_rx };
+        tokio::spawn(Supervisor::new(Box::new(spawner), limits, inbox, status_tx).run());
+        Self { stop, quick, work, status }
     }
 
     /// The engine's present state, to read or to watch.
@@ -83,20 +86,15 @@ impl EngineHandle {
     /// What the worker said of itself; starts it if need be.
     pub async fn hello(&self) -> Result<Hello, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.quick
-            .send(Quick::Hello(reply))
-            .await
-            .map_err(|_| EngineError::Closed)?;
+        self.quick.send(Quick::Hello(reply)).await.map_err(|_| EngineError::Closed)?;
         answer.await.map_err(|_| EngineError::Closed)?
     }
 
-    /// One round trip on the control path, answered also in mid-decode.
+    /// One round trip on the control path, answered also in mid-decode. A worker that does not answer
+    /// within [`Limits::ping`] is taken for dead.
     pub async fn ping(&self) -> Result<(), EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.quick
-            .send(Quick::Ping(reply))
-            .await
-            .map_err(|_| EngineError::Closed)?;
+        self.quick.send(Quick::Ping(reply)).await.map_err(|_| EngineError::Closed)?;
         answer.await.map_err(|_| EngineError::Closed)?
     }
 
@@ -109,12 +107,7 @@ impl EngineHandle {
         cancel: watch::Receiver<bool>,
     ) -> Result<ModelInfo, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let work = Work::Load {
-            spec,
-            progress,
-            cancel,
-            reply,
-        };
+        let work = Work::Load { spec, progress, cancel, reply };
         self.work.send(work).await.map_err(|_| EngineError::Closed)?;
         answer.await.map_err(|_| EngineError::Closed)?
     }
@@ -122,15 +115,13 @@ impl EngineHandle {
     /// Frees the model.
     pub async fn unload(&self) -> Result<(), EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.work
-            .send(Work::Unload(reply))
-            .await
-            .map_err(|_| EngineError::Closed)?;
+        self.work.send(Work::Unload(reply)).await.map_err(|_| EngineError::Closed)?;
         answer.await.map_err(|_| EngineError::Closed)?
     }
 
     /// Starts an answer. It ends soon with [`crate::message::StopReason::Cancelled`] once `cancel`
-    /// holds `true`; dropping the [`Generation`] ends it too.
+    /// holds `true`; dropping the [`Generation`] ends it too. Read it or drop it: while it is held and
+    /// not read, the worker waits, and so do later requests.
     pub async fn generate(
         &self,
         spec: GenerateSpec,
@@ -145,20 +136,16 @@ impl EngineHandle {
     /// Moves `bytes` of no meaning over the state path, to measure it.
     pub async fn move_state(&self, bytes: u64, direction: Direction) -> Result<(), EngineError> {
         let (reply, answer) = oneshot::channel();
-        let work = Work::MoveState {
-            bytes,
-            direction,
-            reply,
-        };
+        let work = Work::MoveState { bytes, direction, reply };
         self.work.send(work).await.map_err(|_| EngineError::Closed)?;
         answer.await.map_err(|_| EngineError::Closed)?
     }
 
-    /// Ends the worker in order, by force if it takes too long. Later calls give
-    /// [`EngineError::Closed`].
+    /// Ends the worker in order, by force if it takes longer than [`Limits::shutdown`]. Requests in
+    /// progress and later calls give [`EngineError::Closed`].
     pub async fn shutdown(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.quick.send(Quick::Shutdown(reply)).await.is_ok() {
+        if self.stop.send(Stop(Some(reply))).await.is_ok() {
             // An error means that it was already going down.
             let _ = answer.await;
         }
@@ -174,9 +161,6 @@ pub struct Generation {
 impl Generation {
     /// The next event; the last one is always [`GenerationEvent::Ended`].
     pub async fn next(&mut self) -> GenerationEvent {
-        self.events
-            .recv()
-            .await
-            .unwrap_or(GenerationEvent::Ended(Err(EngineError::Closed)))
+        self.events.recv().await.unwrap_or(GenerationEvent::Ended(Err(EngineError::Closed)))
     }
 }

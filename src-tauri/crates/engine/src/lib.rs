@@ -18,6 +18,7 @@ pub mod message;
 pub mod process;
 pub mod scripted;
 mod supervisor;
+mod work;
 
 pub use fault::{Death, EngineError, Fault};
 pub use handle::{Direction, EngineHandle, Generation, GenerationEvent, Loaded, Status};

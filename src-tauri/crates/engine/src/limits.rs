@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Bounds on silence. Liveness is progress (a batch, a piece), not only a ticker: a worker whose pipes
+/// Bounds on silence. What the app itself is to blame for does not count: a slow reader of the answer,
+/// or a machine that slept. Liveness is progress (a batch, a piece), not only a ticker: a worker whose pipes
 /// answer but whose decode hangs is found out too.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -14,7 +15,7 @@ pub struct Limits {
     pub prefill: Duration,
     /// Silence between two tokens.
     pub decode: Duration,
-    /// Silence after a cancel or an unload.
+    /// From a cancel or an unload to its end; silence while state bytes move.
     pub settle: Duration,
     /// How often a busy worker is pinged.
     pub ping_every: Duration,

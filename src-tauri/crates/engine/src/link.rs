@@ -40,9 +40,10 @@ pub struct Link {
 
 /// The process behind a link.
 pub trait WorkerProcess: Send + std::fmt::Debug {
-    /// Waits a moment for it to end by itself, ends it otherwise, and says how it ended. Blocks.
+    /// Waits a moment for it to end by itself, ends it otherwise, and says how it ended. Blocks, for
+    /// some seconds at most.
     fn reap(&mut self) -> String;
-    /// Ends it now. Blocks no longer than the operating system takes.
+    /// Ends it now, without waiting until it has ended.
     fn kill(&mut self);
 }
 

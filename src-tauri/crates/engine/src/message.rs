@@ -130,18 +130,23 @@ impl Event {
     }
 }
 
-/// Who the worker is and what it found.
+/// Who the worker is and what it found. Only the version must be there to be understood: a worker of
+/// another version says everything else in its own way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// See [`PROTOCOL_VERSION`].
     pub protocol: u32,
     /// Process id.
+    #[serde(default)]
     pub pid: u32,
     /// The llama.cpp build, e.g. `llama.cpp 0.0.7000 (abcdef), ggml 0.26.0`.
+    #[serde(default)]
     pub build: String,
     /// Backend modules that loaded.
+    #[serde(default)]
     pub modules: Vec<Module>,
     /// Devices that they see.
+    #[serde(default)]
     pub devices: Vec<Device>,
 }
 
@@ -167,6 +172,7 @@ pub enum DeviceKind {
     /// A GPU that shares the host's memory.
     IntegratedGpu,
     /// Something newer than this list.
+    #[serde(other)]
     Unknown,
 }
 
@@ -216,7 +222,7 @@ pub enum KvType {
 /// What to load and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LoadSpec {
-    /// The GGUF file (first shard).
+    /// The GGUF file (first shard); relative to the app's current directory.
     pub model: PathBuf,
     /// Context size in tokens; `None`: the model's own, at most [`DEFAULT_MAX_CONTEXT`].
     pub n_ctx: Option<u32>,
@@ -330,12 +336,7 @@ pub struct ChatMessage {
 /// Private text stays out of logs, also by accident.
 impl std::fmt::Debug for ChatMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "ChatMessage({}, {} bytes)",
-            self.role.as_str(),
-            self.content.len()
-        )
+        write!(f, "ChatMessage({}, {} bytes)", self.role.as_str(), self.content.len())
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::fault::{Death, Fault};
+use crate::frame::MAX_STATE;
 use crate::link::{Incoming, Link, Loss, Spawner, WorkerProcess};
 use crate::message::{
     CacheKind, Device, DeviceKind, Event, EventFrame, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo,
@@ -28,6 +29,8 @@ pub enum Act {
     Wait(Duration),
     /// Goes on and on until it is cancelled.
     Babble,
+    /// Goes on and on and does not listen, not even to a cancel.
+    Rave,
     /// Refuses.
     Fail(Fault),
     /// Ends as a killed process does.
@@ -38,16 +41,18 @@ pub enum Act {
     Garble,
 }
 
-/// How the next workers start.
+/// How a worker starts.
 #[derive(Debug, Clone)]
 pub enum Start {
-    /// As they should.
+    /// As it should.
     Well,
     /// With this protocol version.
     OfVersion(u32),
-    /// They end at once.
+    /// It ends at once.
     Dying,
-    /// They say nothing.
+    /// It introduces itself and ends.
+    Fleeting,
+    /// It says nothing.
     Silent,
 }
 
@@ -59,6 +64,7 @@ struct Script {
     prompts: Vec<String>,
     specs: Vec<GenerateSpec>,
     spawned: u32,
+    running: Vec<tokio::task::AbortHandle>,
 }
 
 /// Queues what scripted workers do, and tells what they were asked. Clones share one script.
@@ -105,6 +111,11 @@ impl ScriptedEngine {
         self.with(|script| script.specs.clone())
     }
 
+    /// Kills every running worker, as from outside.
+    pub fn kill(&self) {
+        self.with(|script| script.running.drain(..).for_each(|worker| worker.abort()));
+    }
+
     /// How many workers were started.
     #[must_use]
     pub fn spawned(&self) -> u32 {
@@ -120,25 +131,20 @@ impl Spawner for ScriptedEngine {
         });
         let (requests, requests_rx) = mpsc::channel(64);
         let (events_tx, events) = mpsc::channel(256);
-        let (state_in, mut state_rx) = mpsc::channel::<Vec<u8>>(4);
-        let (state_tx, state_out) = mpsc::channel(4);
+        let (state_in, state_in_rx) = mpsc::channel(4);
+        let (state_out_tx, state_out) = mpsc::channel(4);
         let worker = ScriptedWorker {
             engine: self.clone(),
             requests: requests_rx,
             events: events_tx,
-            state: state_tx,
+            state_in: state_in_rx,
+            state_out: state_out_tx,
             n_ctx: None,
             live: Vec::new(),
         };
         let task = tokio::spawn(worker.run(start));
-        tokio::spawn(async move { while state_rx.recv().await.is_some() {} });
-        Ok(Link {
-            requests,
-            events,
-            state_in,
-            state_out,
-            process: Box::new(ScriptedProcess(task)),
-        })
+        self.with(|script| script.running.push(task.abort_handle()));
+        Ok(Link { requests, events, state_in, state_out, process: Box::new(ScriptedProcess(task)) })
     }
 }
 
@@ -160,7 +166,8 @@ struct ScriptedWorker {
     engine: ScriptedEngine,
     requests: mpsc::Receiver<RequestFrame>,
     events: mpsc::Sender<Incoming>,
-    state: mpsc::Sender<Vec<u8>>,
+    state_in: mpsc::Receiver<Vec<u8>>,
+    state_out: mpsc::Sender<Vec<u8>>,
     n_ctx: Option<u32>,
     live: Vec<TokenId>,
 }
@@ -178,7 +185,7 @@ enum Outcome {
 impl ScriptedWorker {
     async fn run(mut self, start: Start) {
         let protocol = match start {
-            Start::Well => PROTOCOL_VERSION,
+            Start::Well | Start::Fleeting => PROTOCOL_VERSION,
             Start::OfVersion(version) => version,
             Start::Dying => return,
             Start::Silent => return std::future::pending().await,
@@ -187,10 +194,7 @@ impl ScriptedWorker {
             protocol,
             pid: 0,
             build: "scripted".to_owned(),
-            modules: vec![Module {
-                name: "CPU".to_owned(),
-                file: None,
-            }],
+            modules: vec![Module { name: "CPU".to_owned(), file: None }],
             devices: vec![Device {
                 name: "CPU".to_owned(),
                 description: "a script".to_owned(),
@@ -200,7 +204,12 @@ impl ScriptedWorker {
                 memory_free: 1 << 33,
             }],
         };
-        let _gone = self.serve(Event::Hello(hello)).await;
+        let hello = Event::Hello(hello);
+        // Either way the end of this task is the end of the worker.
+        let _ = match start {
+            Start::Fleeting => self.send(None, hello).await,
+            _ => self.serve(hello).await,
+        };
     }
 
     async fn serve(&mut self, hello: Event) -> Result<(), Gone> {
@@ -216,11 +225,23 @@ impl ScriptedWorker {
                 }
                 Request::Generate(spec) => self.generate(id, spec).await?,
                 Request::SendState { bytes } => {
-                    let size = usize::try_from(bytes).unwrap_or(0);
-                    self.state.send(vec![0; size]).await.map_err(|_| Gone)?;
+                    let mut left = bytes;
+                    while left > 0 {
+                        let size = left.min(MAX_STATE as u64);
+                        let frame = vec![0; usize::try_from(size).unwrap_or(MAX_STATE)];
+                        self.state_out.send(frame).await.map_err(|_| Gone)?;
+                        left -= size;
+                    }
                     Event::StateSent
                 }
-                Request::ReceiveState { .. } => Event::StateReceived,
+                Request::ReceiveState { bytes } => {
+                    let mut left = bytes;
+                    while left > 0 {
+                        let frame = self.state_in.recv().await.ok_or(Gone)?;
+                        left = left.saturating_sub(frame.len() as u64);
+                    }
+                    Event::StateReceived
+                }
                 Request::Cancel { .. } => continue,
                 Request::Shutdown => return Ok(()),
             };
@@ -230,19 +251,13 @@ impl ScriptedWorker {
     }
 
     async fn send(&self, id: Option<RequestId>, event: Event) -> Result<(), Gone> {
-        self.events
-            .send(Incoming::Event(EventFrame { id, event }))
-            .await
-            .map_err(|_| Gone)
+        self.events.send(Incoming::Event(EventFrame { id, event })).await.map_err(|_| Gone)
     }
 
     async fn load(&mut self, id: RequestId, spec: LoadSpec) -> Result<Event, Gone> {
         self.live.clear();
         self.send(Some(id), Event::LoadProgress { fraction: 0.5 }).await?;
-        let acts = self
-            .engine
-            .with(|script| script.loads.pop_front())
-            .unwrap_or_default();
+        let acts = self.engine.with(|script| script.loads.pop_front()).unwrap_or_default();
         match self.act(id, acts, &mut 0).await? {
             Outcome::Cancelled => return Ok(Event::Failed(Fault::Cancelled)),
             Outcome::Failed(fault) => return Ok(Event::Failed(fault)),
@@ -251,12 +266,7 @@ impl ScriptedWorker {
         let n_ctx = spec.n_ctx.unwrap_or(4096);
         self.n_ctx = Some(n_ctx);
         Ok(Event::Loaded(ModelInfo {
-            name: spec
-                .model
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: spec.model.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             architecture: "script".to_owned(),
             n_params: 1,
             size: 1,
@@ -278,7 +288,9 @@ impl ScriptedWorker {
         };
         let mut prompt = String::new();
         for message in &spec.messages {
-            prompt.push_str(&format!("<{}>{}\n", message.role.as_str(), message.content));
+            for part in ["<", message.role.as_str(), ">", &message.content, "\n"] {
+                prompt.push_str(part);
+            }
         }
         prompt.push_str("<assistant>");
         let tokens = tokens_of(&prompt);
@@ -290,10 +302,7 @@ impl ScriptedWorker {
         });
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if count(tokens.len()) >= n_ctx {
-            return Ok(Event::Failed(Fault::PromptTooLong {
-                tokens: count(tokens.len()),
-                n_ctx,
-            }));
+            return Ok(Event::Failed(Fault::PromptTooLong { tokens: count(tokens.len()), n_ctx }));
         }
         let prepared = Prepared {
             prompt_tokens: count(tokens.len()),
@@ -349,13 +358,17 @@ impl ScriptedWorker {
                         cancelled = self.attend(id) => if cancelled? { return Ok(Outcome::Cancelled) },
                     }
                 },
+                Act::Rave => loop {
+                    self.say(id, 'a', said).await?;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                },
                 Act::Fail(fault) => return Ok(Outcome::Failed(fault)),
                 Act::Die => return Err(Gone),
                 Act::Freeze => std::future::pending().await,
                 Act::Garble => {
                     let loss = Loss::Garbled("not a message".to_owned());
                     let _ = self.events.send(Incoming::Lost(loss)).await;
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         }
@@ -366,14 +379,7 @@ impl ScriptedWorker {
         let tokens = tokens_of(character.encode_utf8(&mut [0; 4]));
         self.live.extend(&tokens);
         *said += 1;
-        self.send(
-            Some(id),
-            Event::Piece {
-                text: character.to_string(),
-                tokens,
-            },
-        )
-        .await
+        self.send(Some(id), Event::Piece { text: character.to_string(), tokens }).await
     }
 
     /// Answers pings while it works; true where the request is cancelled.
@@ -389,9 +395,7 @@ impl ScriptedWorker {
 }
 
 fn tokens_of(text: &str) -> Vec<TokenId> {
-    text.chars()
-        .map(|c| TokenId(i32::try_from(u32::from(c)).unwrap_or(0)))
-        .collect()
+    text.chars().map(|c| TokenId(i32::try_from(u32::from(c)).unwrap_or(0))).collect()
 }
 
 fn common_prefix(a: &[TokenId], b: &[TokenId]) -> usize {

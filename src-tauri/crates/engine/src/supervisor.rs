@@ -1,7 +1,9 @@
 //! The one task that owns the worker: starts it, routes requests and events, watches for silence,
 //! notices death, starts the next one.
 //!
-//! One long request at a time; further ones wait in the channel. Pings, cancels and shutdown pass by.
+//! One long request at a time; further ones wait in the channel. Pings, cancels and the wish to stop
+//! pass by. The loop waits for nothing but its own `select!` and, bounded by [`Limits`], for a worker
+//! to start or to end.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,247 +12,169 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::fault::{Death, EngineError};
-use crate::frame::MAX_STATE;
 use crate::handle::{GenerationEvent, Loaded, Status};
 use crate::limits::Limits;
 use crate::link::{Incoming, Link, Loss, Spawner};
-use crate::message::{
-    Event, EventFrame, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo, PROTOCOL_VERSION, Request,
-    RequestFrame, RequestId, StopReason,
-};
+use crate::message::{Event, EventFrame, Hello, PROTOCOL_VERSION, Request, RequestFrame, RequestId};
+use crate::work::{Direction, InFlight, Quick, Stir, Stop, Work, Working, deliver};
 
-/// Answered at once, also while the worker computes.
-#[derive(Debug)]
-pub(crate) enum Quick {
-    Hello(oneshot::Sender<Result<Hello, EngineError>>),
-    Ping(oneshot::Sender<Result<(), EngineError>>),
-    Shutdown(oneshot::Sender<()>),
+/// Where the handles' wishes arrive.
+pub(crate) struct Inbox {
+    pub(crate) stop: mpsc::Receiver<Stop>,
+    pub(crate) quick: mpsc::Receiver<Quick>,
+    pub(crate) work: mpsc::Receiver<Work>,
 }
 
-/// One after the other.
-#[derive(Debug)]
-pub(crate) enum Work {
-    Load {
-        spec: LoadSpec,
-        progress: mpsc::Sender<f32>,
-        cancel: watch::Receiver<bool>,
-        reply: oneshot::Sender<Result<ModelInfo, EngineError>>,
-    },
-    Unload(oneshot::Sender<Result<(), EngineError>>),
-    Generate {
-        spec: GenerateSpec,
-        events: mpsc::Sender<GenerationEvent>,
-        cancel: watch::Receiver<bool>,
-    },
-    MoveState {
-        bytes: u64,
-        direction: Direction,
-        reply: oneshot::Sender<Result<(), EngineError>>,
-    },
-}
-
-/// Which way state bytes travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Worker to app, as after an export.
-    FromWorker,
-    /// App to worker, as before an import.
-    ToWorker,
-}
-
-/// A request that the worker is working on.
-struct InFlight {
-    id: RequestId,
-    work: Working,
-    /// When the worker last made progress on it.
-    last_sign: Instant,
-    /// How long it may take to the next progress.
-    patience: Duration,
-    cancel_sent: bool,
-}
-
-impl InFlight {
-    fn deadline(&self) -> Instant {
-        self.last_sign + self.patience
-    }
-}
-
-enum Working {
-    Load {
-        spec: LoadSpec,
-        progress: mpsc::Sender<f32>,
-        cancel: watch::Receiver<bool>,
-        reply: oneshot::Sender<Result<ModelInfo, EngineError>>,
-    },
-    Unload(oneshot::Sender<Result<(), EngineError>>),
-    Generate {
-        events: mpsc::Sender<GenerationEvent>,
-        cancel: watch::Receiver<bool>,
-    },
-    MoveState {
-        /// Bytes still to arrive here.
-        awaited: u64,
-        /// The worker's last word, while bytes are still in the pipe.
-        said: Option<Event>,
-        reply: oneshot::Sender<Result<(), EngineError>>,
-    },
-}
-
-impl Working {
-    /// Resolves when the person or the caller no longer wants the result.
-    async fn unwanted(&mut self) {
-        match self {
-            Self::Load { cancel, reply, .. } => {
-                tokio::select! {
-                    () = wanted_no_more(cancel) => {}
-                    () = reply.closed() => {}
-                }
-            }
-            Self::Generate { events, cancel } => {
-                tokio::select! {
-                    () = wanted_no_more(cancel) => {}
-                    () = events.closed() => {}
-                }
-            }
-            Self::Unload(_) | Self::MoveState { .. } => std::future::pending().await,
-        }
-    }
-
-    async fn die(self, death: Death) {
-        let error = EngineError::Died(death);
-        match self {
-            Self::Load { reply, .. } => drop(reply.send(Err(error))),
-            Self::Unload(reply) | Self::MoveState { reply, .. } => drop(reply.send(Err(error))),
-            Self::Generate { events, .. } => {
-                // Nobody listens: nothing to tell.
-                let _ = events.send(GenerationEvent::Ended(Err(error))).await;
-            }
-        }
-    }
-}
-
-async fn wanted_no_more(cancel: &mut watch::Receiver<bool>) {
-    // A dropped sender is no cancellation: the closed reply channel is.
-    if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+struct Ping {
+    sent: Instant,
+    reply: oneshot::Sender<Result<(), EngineError>>,
 }
 
 struct Worker {
     link: Link,
     hello: Hello,
-    pings: HashMap<RequestId, oneshot::Sender<Result<(), EngineError>>>,
+    /// Whether it was ever given work. One that dies before that is not replaced at once: its successor
+    /// would most likely die in the same way, and so on without end.
+    was_asked: bool,
+    /// Pings of others.
+    pings: HashMap<RequestId, Ping>,
     /// The watch's own ping: when it was sent, until it is answered.
     watch_ping: Option<(RequestId, Instant)>,
     next_watch_ping: Instant,
 }
 
+impl Worker {
+    fn restart_watch(&mut self, now: Instant, ping_every: Duration) {
+        self.watch_ping = None;
+        self.next_watch_ping = now + ping_every;
+        for ping in self.pings.values_mut() {
+            ping.sent = now;
+        }
+    }
+
+    /// When the oldest unanswered ping was sent.
+    fn oldest_ping(&self) -> Option<Instant> {
+        let others = self.pings.values().map(|ping| ping.sent);
+        others.chain(self.watch_ping.map(|(_, sent)| sent)).min()
+    }
+}
+
 pub(crate) struct Supervisor {
     spawner: Box<dyn Spawner>,
     limits: Limits,
-    quick: mpsc::Receiver<Quick>,
-    work: mpsc::Receiver<Work>,
+    inbox: Inbox,
     status: watch::Sender<Status>,
     worker: Option<Worker>,
     in_flight: Option<InFlight>,
+    stopping: Option<Stop>,
     next_id: u64,
 }
 
 enum Wake {
-    Quick(Option<Quick>),
-    Work(Option<Work>),
+    Stop(Stop),
+    Quick(Quick),
+    Work(Work),
     Incoming(Incoming),
-    State(Vec<u8>),
-    Unwanted,
-    Tick,
+    StateIn(u64),
+    StateOut(u64),
+    Stir(Stir),
+    /// The watch's time has come; when it should have.
+    Tick(Instant),
 }
 
 impl Supervisor {
     pub(crate) fn new(
         spawner: Box<dyn Spawner>,
         limits: Limits,
-        quick: mpsc::Receiver<Quick>,
-        work: mpsc::Receiver<Work>,
+        inbox: Inbox,
         status: watch::Sender<Status>,
     ) -> Self {
-        Self {
-            spawner,
-            limits,
-            quick,
-            work,
-            status,
-            worker: None,
-            in_flight: None,
-            next_id: 1,
-        }
+        Self { spawner, limits, inbox, status, worker: None, in_flight: None, stopping: None, next_id: 1 }
     }
 
     pub(crate) async fn run(mut self) {
-        loop {
+        while self.stopping.is_none() {
             match self.next_wake().await {
-                Wake::Quick(Some(Quick::Hello(reply))) => {
+                Wake::Stop(stop) => self.stopping = Some(stop),
+                Wake::Quick(Quick::Hello(reply)) => {
                     let hello = self.ensure_worker().await.map(|worker| worker.hello.clone());
                     let _ = reply.send(hello);
                 }
-                Wake::Quick(Some(Quick::Ping(reply))) => self.ping(reply).await,
-                Wake::Quick(Some(Quick::Shutdown(reply))) => {
-                    self.shut_down().await;
-                    let _ = reply.send(());
-                    return;
-                }
-                Wake::Quick(None) | Wake::Work(None) => return self.shut_down().await,
-                Wake::Work(Some(work)) => self.begin(work).await,
+                Wake::Quick(Quick::Ping(reply)) => self.ping(reply).await,
+                Wake::Work(work) => self.begin(work).await,
                 Wake::Incoming(Incoming::Event(frame)) => self.route(frame).await,
                 Wake::Incoming(Incoming::Lost(loss)) => self.lost(loss).await,
-                Wake::State(bytes) => self.state_arrived(bytes.len() as u64).await,
-                Wake::Unwanted => self.cancel().await,
-                Wake::Tick => self.check_silence().await,
+                Wake::StateIn(bytes) => self.state_sent(bytes),
+                Wake::StateOut(bytes) => self.state_arrived(bytes).await,
+                Wake::Stir(Stir::Unwanted) => self.cancel(),
+                Wake::Stir(Stir::Delivered) => self.restart_watch(),
+                Wake::Tick(due) => self.check_silence(due).await,
             }
+        }
+        self.shut_down().await;
+        if let Some(Stop(Some(reply))) = self.stopping.take() {
+            // The caller may have stopped waiting.
+            let _ = reply.send(());
         }
     }
 
     async fn next_wake(&mut self) -> Wake {
         let deadline = self.next_tick();
         let idle = self.in_flight.is_none();
+        let stalled = self.in_flight.as_ref().is_some_and(InFlight::is_stalled);
+        let state_frame = self.in_flight.as_ref().and_then(InFlight::next_state_frame);
         let worker = &mut self.worker;
         let in_flight = &mut self.in_flight;
         tokio::select! {
-            quick = self.quick.recv() => Wake::Quick(quick),
-            work = self.work.recv(), if idle => Wake::Work(work),
+            // `None`: every handle was dropped. The other channels end at the same moment.
+            stop = self.inbox.stop.recv() => Wake::Stop(stop.unwrap_or(Stop(None))),
+            Some(quick) = self.inbox.quick.recv() => Wake::Quick(quick),
+            Some(work) = self.inbox.work.recv(), if idle => Wake::Work(work),
             wake = async {
                 match worker {
-                    Some(Worker { link, .. }) => tokio::select! {
+                    Some(Worker { link, .. }) if !stalled => tokio::select! {
                         incoming = link.events.recv() =>
                             Wake::Incoming(incoming.unwrap_or(Incoming::Lost(Loss::Closed))),
-                        Some(bytes) = link.state_out.recv() => Wake::State(bytes),
+                        Some(bytes) = link.state_out.recv() => Wake::StateOut(bytes.len() as u64),
+                        Ok(room) = link.state_in.reserve(), if state_frame.is_some() => {
+                            let size = state_frame.unwrap_or_default();
+                            room.send(vec![0; size]);
+                            Wake::StateIn(size as u64)
+                        }
                     },
-                    None => std::future::pending().await,
-                }
-            } => wake,
-            () = async {
-                match in_flight {
-                    Some(InFlight { work, cancel_sent: false, .. }) => work.unwanted().await,
                     _ => std::future::pending().await,
                 }
-            } => Wake::Unwanted,
-            () = async {
-                match deadline {
-                    Some(at) => sleep_until(at).await,
+            } => wake,
+            stir = async {
+                match in_flight {
+                    Some(in_flight) => in_flight.stir().await,
                     None => std::future::pending().await,
                 }
-            } => Wake::Tick,
+            } => Wake::Stir(stir),
+            due = async {
+                match deadline {
+                    Some(at) => {
+                        sleep_until(at).await;
+                        at
+                    }
+                    None => std::future::pending().await,
+                }
+            } => Wake::Tick(due),
         }
     }
 
-    /// Only a worker that has something to do is watched.
+    /// Only a worker that has something to do is watched, and only while it is listened to.
     fn next_tick(&self) -> Option<Instant> {
-        let in_flight = self.in_flight.as_ref()?;
         let worker = self.worker.as_ref()?;
-        let ping = match worker.watch_ping {
-            Some((_, sent)) => sent + self.limits.ping,
-            None => worker.next_watch_ping,
+        let pong = worker.oldest_ping().map(|sent| sent + self.limits.ping);
+        let Some(in_flight) = &self.in_flight else {
+            return pong;
         };
-        Some(in_flight.deadline().min(ping))
+        if in_flight.is_stalled() {
+            return in_flight.cancel_sent.then(|| in_flight.deadline());
+        }
+        let next = if worker.watch_ping.is_none() { worker.next_watch_ping } else { in_flight.deadline() };
+        Some(pong.unwrap_or(next).min(next).min(in_flight.deadline()))
     }
 
     fn new_id(&mut self) -> RequestId {
@@ -263,11 +187,11 @@ impl Supervisor {
     async fn ensure_worker(&mut self) -> Result<&mut Worker, EngineError> {
         if self.worker.is_none() {
             let worker = match self.start_worker().await {
-                Ok(worker) => worker,
-                Err(death) => {
+                Err(EngineError::Died(death)) if death.may_pass() => {
                     tracing::warn!(%death, "the engine did not start, trying once more");
-                    self.start_worker().await.map_err(EngineError::Died)?
+                    self.start_worker().await?
                 }
+                first => first?,
             };
             let hello = worker.hello.clone();
             self.status.send_modify(|status| status.worker = Some(hello));
@@ -276,42 +200,54 @@ impl Supervisor {
         self.worker.as_mut().ok_or(EngineError::Closed)
     }
 
-    async fn start_worker(&mut self) -> Result<Worker, Death> {
-        let mut link = self.spawner.spawn()?;
-        let first = timeout(self.limits.handshake, link.events.recv()).await;
-        let death = match first {
-            Ok(Some(Incoming::Event(EventFrame {
-                event: Event::Hello(hello),
-                ..
-            }))) => {
-                if hello.protocol == PROTOCOL_VERSION {
-                    let next_watch_ping = Instant::now() + self.limits.ping_every;
-                    let pings = HashMap::new();
-                    return Ok(Worker {
-                        link,
-                        hello,
-                        pings,
-                        watch_ping: None,
-                        next_watch_ping,
-                    });
-                }
-                Death::WrongVersion {
-                    theirs: hello.protocol,
-                    ours: PROTOCOL_VERSION,
+    async fn start_worker(&mut self) -> Result<Worker, EngineError> {
+        let death = match self.spawner.spawn() {
+            Err(death) => death,
+            Ok(mut link) => {
+                let first = tokio::select! {
+                    first = timeout(self.limits.handshake, link.events.recv()) => first,
+                    stop = self.inbox.stop.recv() => {
+                        self.stopping = Some(stop.unwrap_or(Stop(None)));
+                        kill(link).await;
+                        return Err(EngineError::Closed);
+                    }
+                };
+                match first {
+                    Ok(Some(Incoming::Event(EventFrame { event: Event::Hello(hello), .. })))
+                        if hello.protocol == PROTOCOL_VERSION =>
+                    {
+                        return Ok(Worker {
+                            link,
+                            hello,
+                            was_asked: false,
+                            pings: HashMap::new(),
+                            watch_ping: None,
+                            next_watch_ping: Instant::now() + self.limits.ping_every,
+                        });
+                    }
+                    Ok(Some(Incoming::Lost(Loss::Closed)) | None) => Death::Exited(reap(link).await),
+                    other => {
+                        kill(link).await;
+                        match other {
+                            Ok(Some(Incoming::Event(EventFrame { event: Event::Hello(hello), .. }))) => {
+                                Death::WrongVersion { theirs: hello.protocol, ours: PROTOCOL_VERSION }
+                            }
+                            Ok(Some(Incoming::Lost(Loss::Garbled(what)))) => Death::Garbled(what),
+                            Ok(_) => Death::Garbled("it did not introduce itself".to_owned()),
+                            Err(_) => Death::Silent(self.limits.handshake.as_secs()),
+                        }
+                    }
                 }
             }
-            Ok(Some(Incoming::Event(_))) => Death::Garbled("it did not introduce itself".to_owned()),
-            Ok(Some(Incoming::Lost(Loss::Garbled(what)))) => Death::Garbled(what),
-            Ok(Some(Incoming::Lost(Loss::Closed)) | None) => {
-                return Err(Death::Exited(reap(link).await));
-            }
-            Err(_) => Death::Silent(self.limits.handshake.as_secs()),
         };
-        kill(link).await;
-        Err(death)
+        self.status.send_modify(|status| {
+            status.deaths += 1;
+            status.last_death = Some(death.clone());
+        });
+        Err(EngineError::Died(death))
     }
 
-    async fn send(&mut self, id: RequestId, request: Request) {
+    fn send(&self, id: RequestId, request: Request) {
         if let Some(worker) = &self.worker {
             // A full channel means that the worker does not read: the watch ends it. A closed one means
             // that it died: the reading side reports that.
@@ -323,98 +259,53 @@ impl Supervisor {
         let id = self.new_id();
         match self.ensure_worker().await {
             Ok(worker) => {
-                worker.pings.insert(id, reply);
-                self.send(id, Request::Ping).await;
+                worker.pings.insert(id, Ping { sent: Instant::now(), reply });
+                self.send(id, Request::Ping);
             }
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
     async fn begin(&mut self, work: Work) {
-        let started = self.ensure_worker().await.err();
-        let id = self.new_id();
+        if work.is_unwanted() {
+            return work.end_unbegun();
+        }
+        if let Err(error) = self.ensure_worker().await {
+            return work.fail(error);
+        }
         let (work, request, patience) = match work {
-            Work::Load {
-                spec,
-                progress,
-                cancel,
-                reply,
-            } => {
+            Work::Load { spec, progress, cancel, reply } => {
                 // From here on the old model is gone, whatever becomes of the new one.
                 self.status.send_modify(|status| status.loaded = None);
-                let request = Request::Load(spec.clone());
-                (
-                    Working::Load {
-                        spec,
-                        progress,
-                        cancel,
-                        reply,
-                    },
-                    request,
-                    self.limits.load,
-                )
+                let mut request = spec.clone();
+                // The worker runs in another folder.
+                request.model = std::path::absolute(&spec.model).unwrap_or(request.model);
+                let work = Working::Load { spec, progress, cancel, reply };
+                (work, Request::Load(request), self.limits.load)
             }
             Work::Unload(reply) => (Working::Unload(reply), Request::Unload, self.limits.settle),
             Work::Generate { spec, events, cancel } => {
-                if *cancel.borrow() {
-                    let _ = events
-                        .send(GenerationEvent::Ended(Ok(cancelled_before_start())))
-                        .await;
-                    return;
-                }
-                (
-                    Working::Generate { events, cancel },
-                    Request::Generate(spec),
-                    self.limits.prefill,
-                )
+                let work = Working::Generate { events, cancel, unsent: None };
+                (work, Request::Generate(spec), self.limits.prefill)
             }
-            Work::MoveState {
-                bytes,
-                direction,
-                reply,
-            } => {
-                let request = match direction {
-                    Direction::FromWorker => Request::SendState { bytes },
-                    Direction::ToWorker => Request::ReceiveState { bytes },
+            Work::MoveState { bytes, direction, reply } => {
+                let (request, unsent, awaited) = match direction {
+                    Direction::FromWorker => (Request::SendState { bytes }, 0, bytes),
+                    Direction::ToWorker => (Request::ReceiveState { bytes }, bytes, 0),
                 };
-                let awaited = if direction == Direction::FromWorker {
-                    bytes
-                } else {
-                    0
-                };
-                if let Some(worker) = self.worker.as_ref().filter(|_| direction == Direction::ToWorker) {
-                    tokio::spawn(feed_state(worker.link.state_in.clone(), bytes));
-                }
-                (
-                    Working::MoveState {
-                        awaited,
-                        said: None,
-                        reply,
-                    },
-                    request,
-                    self.limits.settle,
-                )
+                (Working::MoveState { unsent, awaited, said: None, reply }, request, self.limits.settle)
             }
         };
-        if let Some(EngineError::Died(death)) = started {
-            return work.die(death).await;
-        }
-        let now = Instant::now();
+        let id = self.new_id();
+        self.in_flight = Some(InFlight { id, work, last_sign: Instant::now(), patience, cancel_sent: false });
         if let Some(worker) = &mut self.worker {
-            worker.watch_ping = None;
-            worker.next_watch_ping = now + self.limits.ping_every;
+            worker.was_asked = true;
         }
-        self.in_flight = Some(InFlight {
-            id,
-            work,
-            last_sign: now,
-            patience,
-            cancel_sent: false,
-        });
-        self.send(id, request).await;
+        self.restart_watch();
+        self.send(id, request);
     }
 
-    async fn cancel(&mut self) {
+    fn cancel(&mut self) {
         let Some(in_flight) = &mut self.in_flight else {
             return;
         };
@@ -423,7 +314,7 @@ impl Supervisor {
         in_flight.patience = self.limits.settle;
         let target = in_flight.id;
         let id = self.new_id();
-        self.send(id, Request::Cancel { target }).await;
+        self.send(id, Request::Cancel { target });
     }
 
     async fn route(&mut self, EventFrame { id, event }: EventFrame) {
@@ -433,39 +324,35 @@ impl Supervisor {
             if worker.watch_ping.is_some_and(|(own, _)| own == id) {
                 worker.watch_ping = None;
                 worker.next_watch_ping = Instant::now() + self.limits.ping_every;
-            } else if let Some(reply) = worker.pings.remove(&id) {
-                let _ = reply.send(Ok(()));
+            } else if let Some(ping) = worker.pings.remove(&id) {
+                // The caller may have stopped waiting.
+                let _ = ping.reply.send(Ok(()));
             }
             return;
         }
         let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.id == id) else {
             return;
         };
-        in_flight.last_sign = Instant::now();
-        in_flight.patience = match &event {
-            _ if in_flight.cancel_sent => self.limits.settle,
-            Event::LoadProgress { .. } => self.limits.load,
-            Event::Piece { .. } => self.limits.decode,
-            _ => self.limits.prefill,
-        };
-        if event.is_last() {
-            if let Working::MoveState { awaited, said, .. } = &mut in_flight.work
-                && *awaited > 0
-            {
-                *said = Some(event);
-                return;
-            }
-            if let Some(in_flight) = self.in_flight.take() {
-                self.finish(in_flight.work, event).await;
-            }
-            return;
+        // After a cancel only the end counts: a worker that talks on for ever does not listen.
+        if !in_flight.cancel_sent {
+            in_flight.last_sign = Instant::now();
+            in_flight.patience = match (&in_flight.work, &event) {
+                (Working::Load { .. }, _) => self.limits.load,
+                (_, Event::Piece { .. }) => self.limits.decode,
+                (Working::Generate { .. }, _) => self.limits.prefill,
+                _ => self.limits.settle,
+            };
         }
         match (&mut in_flight.work, event) {
+            (Working::MoveState { awaited: 1.., said, .. }, Event::StateSent) => {
+                *said = Some(Event::StateSent);
+            }
+            (_, event) if event.is_last() => self.finish(event).await,
             // Progress that nobody reads in time may be dropped: the next one says more.
             (Working::Load { progress, .. }, Event::LoadProgress { fraction }) => {
                 let _ = progress.try_send(fraction);
             }
-            (Working::Generate { events, .. }, event) => {
+            (Working::Generate { events, unsent, .. }, event) => {
                 let event = match event {
                     Event::Prepared(prepared) => GenerationEvent::Prepared(prepared),
                     Event::Prefill { done } => GenerationEvent::Prefill { done },
@@ -473,9 +360,19 @@ impl Supervisor {
                     _ => return,
                 };
                 // Waits for a slow reader, and so does the worker: nothing is lost, nothing piles up.
-                let _ = events.send(event).await;
+                if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
+                    *unsent = Some(event);
+                }
             }
             _ => {}
+        }
+    }
+
+    fn state_sent(&mut self, bytes: u64) {
+        if let Some(InFlight { work: Working::MoveState { unsent, .. }, last_sign, .. }) = &mut self.in_flight
+        {
+            *unsent = unsent.saturating_sub(bytes);
+            *last_sign = Instant::now();
         }
     }
 
@@ -484,80 +381,112 @@ impl Supervisor {
         let Some(in_flight) = &mut self.in_flight else {
             return;
         };
-        in_flight.last_sign = Instant::now();
         let Working::MoveState { awaited, said, .. } = &mut in_flight.work else {
             return;
         };
+        in_flight.last_sign = Instant::now();
         *awaited = awaited.saturating_sub(bytes);
         if *awaited == 0
             && let Some(event) = said.take()
-            && let Some(in_flight) = self.in_flight.take()
         {
-            self.finish(in_flight.work, event).await;
+            self.finish(event).await;
         }
     }
 
-    async fn finish(&mut self, work: Working, event: Event) {
-        match (work, event) {
+    /// Ends the request in flight with the worker's last word on it.
+    async fn finish(&mut self, event: Event) {
+        let Some(in_flight) = self.in_flight.take() else {
+            return;
+        };
+        match (in_flight.work, event) {
             (Working::Load { spec, reply, .. }, Event::Loaded(info)) => {
-                let loaded = Loaded {
-                    spec,
-                    info: info.clone(),
-                };
+                let loaded = Loaded { spec, info: info.clone() };
                 self.status.send_modify(|status| status.loaded = Some(loaded));
                 let _ = reply.send(Ok(info));
             }
             (Working::Load { reply, .. }, Event::Failed(fault)) => drop(reply.send(Err(fault.into()))),
             (Working::Generate { events, .. }, Event::Finished(finished)) => {
-                let _ = events.send(GenerationEvent::Ended(Ok(finished))).await;
+                deliver(events, vec![GenerationEvent::Ended(Ok(finished))]);
             }
             (Working::Generate { events, .. }, Event::Failed(fault)) => {
-                let _ = events.send(GenerationEvent::Ended(Err(fault.into()))).await;
+                deliver(events, vec![GenerationEvent::Ended(Err(fault.into()))]);
             }
-            (Working::Unload(reply), event) => {
+            (Working::Unload(reply), Event::Unloaded) => {
                 self.status.send_modify(|status| status.loaded = None);
-                let _ = reply.send(plain(event));
+                let _ = reply.send(Ok(()));
             }
-            (Working::MoveState { reply, .. }, event) => drop(reply.send(plain(event))),
+            (
+                Working::MoveState { unsent: 0, awaited: 0, reply, .. },
+                Event::StateSent | Event::StateReceived,
+            ) => {
+                let _ = reply.send(Ok(()));
+            }
+            (Working::Unload(reply) | Working::MoveState { reply, .. }, Event::Failed(fault)) => {
+                let _ = reply.send(Err(fault.into()));
+            }
             (work, _) => {
-                // An answer to another question: the worker is confused.
-                let death = Death::Garbled("an answer to another question".to_owned());
-                self.bury(death.clone()).await;
-                work.die(death).await;
+                self.in_flight = Some(InFlight { work, ..in_flight });
+                self.bury(Death::Garbled("an answer to another question".to_owned())).await;
             }
         }
     }
 
     async fn lost(&mut self, loss: Loss) {
-        let Some(worker) = self.worker.take() else { return };
-        let death = match loss {
-            Loss::Closed => Death::Exited(reap(worker.link).await),
-            Loss::Garbled(what) => {
-                kill(worker.link).await;
-                Death::Garbled(what)
+        match loss {
+            Loss::Closed => {
+                let Some(worker) = self.worker.take() else { return };
+                let death = Death::Exited(reap(worker.link).await);
+                self.mourn(death, worker.was_asked, worker.pings).await;
             }
-        };
-        self.mourn(death, worker.pings).await;
+            Loss::Garbled(what) => self.bury(Death::Garbled(what)).await,
+        }
     }
 
-    async fn check_silence(&mut self) {
+    /// Forgets past silence: the worker could not have been heard, or has just been given something.
+    /// The time that a cancelled request has to end runs on.
+    fn restart_watch(&mut self) {
         let now = Instant::now();
-        let Some(in_flight) = &self.in_flight else { return };
-        let Some(worker) = &mut self.worker else { return };
-        let silent = match worker.watch_ping {
-            Some((_, sent)) if now >= sent + self.limits.ping => Some(self.limits.ping),
-            _ if now >= in_flight.deadline() => Some(now - in_flight.last_sign),
-            _ => None,
-        };
-        if let Some(silent) = silent {
+        if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| !in_flight.cancel_sent) {
+            in_flight.last_sign = now;
+        }
+        if let Some(worker) = &mut self.worker {
+            worker.restart_watch(now, self.limits.ping_every);
+        }
+    }
+
+    async fn check_silence(&mut self, due: Instant) {
+        let now = Instant::now();
+        if now - due > self.limits.ping_every {
+            // This loop itself did not run in time: the machine slept, or is far too busy. So may the
+            // worker have.
+            if let Some(in_flight) = &mut self.in_flight {
+                in_flight.last_sign = now;
+            }
+            return self.restart_watch();
+        }
+        let Some(worker) = &self.worker else { return };
+        let in_flight = self.in_flight.as_ref();
+        let heard = !in_flight.is_some_and(InFlight::is_stalled);
+        let ping_lost = heard && worker.oldest_ping().is_some_and(|sent| now >= sent + self.limits.ping);
+        let overdue = in_flight.filter(|in_flight| now >= in_flight.deadline());
+        if ping_lost || overdue.is_some() {
+            let cancelled = overdue.is_some_and(|in_flight| in_flight.cancel_sent);
+            if !worker.link.events.is_empty() && !cancelled {
+                // It did speak; what it said is read first.
+                return;
+            }
+            let silent = match overdue {
+                Some(in_flight) => now - in_flight.last_sign,
+                None => self.limits.ping,
+            };
             return self.bury(Death::Silent(silent.as_secs())).await;
         }
-        if worker.watch_ping.is_none() && now >= worker.next_watch_ping {
+        if heard && in_flight.is_some() && worker.watch_ping.is_none() && now >= worker.next_watch_ping {
             let id = self.new_id();
             if let Some(worker) = &mut self.worker {
                 worker.watch_ping = Some((id, now));
             }
-            self.send(id, Request::Ping).await;
+            self.send(id, Request::Ping);
         }
     }
 
@@ -565,16 +494,12 @@ impl Supervisor {
     async fn bury(&mut self, death: Death) {
         if let Some(worker) = self.worker.take() {
             kill(worker.link).await;
-            self.mourn(death, worker.pings).await;
+            self.mourn(death, worker.was_asked, worker.pings).await;
         }
     }
 
     /// Tells everyone who waited, and starts the next worker so that it is ready when it is needed.
-    async fn mourn(
-        &mut self,
-        death: Death,
-        pings: HashMap<RequestId, oneshot::Sender<Result<(), EngineError>>>,
-    ) {
+    async fn mourn(&mut self, death: Death, was_asked: bool, pings: HashMap<RequestId, Ping>) {
         tracing::warn!(%death, "the engine is gone");
         self.status.send_modify(|status| {
             status.worker = None;
@@ -582,79 +507,48 @@ impl Supervisor {
             status.deaths += 1;
             status.last_death = Some(death.clone());
         });
-        for reply in pings.into_values() {
-            let _ = reply.send(Err(EngineError::Died(death.clone())));
+        let error = EngineError::Died(death);
+        for ping in pings.into_values() {
+            let _ = ping.reply.send(Err(error.clone()));
         }
         if let Some(in_flight) = self.in_flight.take() {
-            in_flight.work.die(death).await;
+            in_flight.work.fail(error);
         }
-        if let Err(error) = self.ensure_worker().await {
+        if was_asked && let Err(error) = self.ensure_worker().await {
             tracing::error!(%error, "no new engine could be started");
         }
     }
 
     async fn shut_down(&mut self) {
         let id = self.new_id();
-        self.send(id, Request::Shutdown).await;
-        self.in_flight = None;
-        if let Some(mut worker) = self.worker.take() {
-            let ended = async {
-                while let Some(incoming) = worker.link.events.recv().await {
-                    if matches!(incoming, Incoming::Lost(_)) {
-                        break;
-                    }
-                }
-            };
-            let in_time = timeout(self.limits.shutdown, ended).await.is_ok();
-            tracing::info!(in_time, "engine shut down");
-            if in_time {
-                drop(reap(worker.link).await)
-            } else {
-                kill(worker.link).await
-            }
+        self.send(id, Request::Shutdown);
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.work.fail(EngineError::Closed);
         }
-    }
-}
-
-fn cancelled_before_start() -> Finished {
-    Finished {
-        stop: StopReason::Cancelled,
-        prefill_tokens: 0,
-        prefill_ms: 0.0,
-        ttft_ms: None,
-        decode_tokens: 0,
-        decode_ms: 0.0,
-    }
-}
-
-fn plain(event: Event) -> Result<(), EngineError> {
-    match event {
-        Event::Failed(fault) => Err(fault.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Feeds the state path beside the control path.
-async fn feed_state(sender: mpsc::Sender<Vec<u8>>, bytes: u64) {
-    let mut left = bytes;
-    while left > 0 {
-        let size = left.min(MAX_STATE as u64);
-        left -= size;
-        if sender
-            .send(vec![0; usize::try_from(size).unwrap_or(MAX_STATE)])
-            .await
-            .is_err()
-        {
+        let Some(mut worker) = self.worker.take() else {
             return;
+        };
+        let ended = async {
+            // What it still says is of no use to anybody, but must not hold it up.
+            while let Some(Incoming::Event(_)) = worker.link.events.recv().await {}
+        };
+        let in_time = timeout(self.limits.shutdown, ended).await.is_ok();
+        if in_time {
+            drop(reap(worker.link).await);
+        } else {
+            kill(worker.link).await;
         }
+        self.status.send_modify(|status| {
+            status.worker = None;
+            status.loaded = None;
+        });
+        tracing::info!(in_time, "engine shut down");
     }
 }
 
 async fn reap(link: Link) -> String {
     let mut process = link.process;
-    tokio::task::spawn_blocking(move || process.reap())
-        .await
-        .unwrap_or_default()
+    tokio::task::spawn_blocking(move || process.reap()).await.unwrap_or_default()
 }
 
 async fn kill(link: Link) {

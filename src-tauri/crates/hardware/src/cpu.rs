@@ -22,9 +22,7 @@ impl Cpu {
         Self {
             brand: brand.filter(|brand| !brand.is_empty()),
             physical_cores: System::physical_core_count().ok(),
-            logical_cores: std::thread::available_parallelism()
-                .ok()
-                .map(std::num::NonZero::get),
+            logical_cores: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
             features: detected()
                 .into_iter()
                 .filter(|(_, has)| *has)

@@ -15,9 +15,7 @@ impl Disk {
         let Some(folder) = nearest_existing(data_dir) else {
             return Self { free: None };
         };
-        Self {
-            free: free_below(&folder),
-        }
+        Self { free: free_below(&folder) }
     }
 }
 
@@ -51,9 +49,7 @@ fn same_device(_folder: &Path, _mount: &Path) -> bool {
 /// The path itself or the closest folder above it that exists, links resolved.
 fn nearest_existing(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;
-    absolute
-        .ancestors()
-        .find_map(|ancestor| ancestor.canonicalize().ok())
+    absolute.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())
 }
 
 /// How deep a mount point lies, if `folder` is below it; the deepest is the one that holds the folder.
@@ -84,9 +80,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_does_not_exist_yet_counts_as_its_parent() {
-        let here = std::env::temp_dir()
-            .canonicalize()
-            .expect("there is a folder for temporary files");
+        let here = std::env::temp_dir().canonicalize().expect("there is a folder for temporary files");
         assert_eq!(nearest_existing(&here.join("not/there/yet")), Some(here));
     }
 }

@@ -13,16 +13,11 @@ pub struct Memory {
 impl Memory {
     pub(crate) fn probe() -> Self {
         let Ok(mut system) = System::new() else {
-            return Self {
-                total: None,
-                available: None,
-            };
+            return Self { total: None, available: None };
         };
         system.refresh_memory();
-        let machine = Self {
-            total: known(system.total_memory()),
-            available: known(system.available_memory()),
-        };
+        let machine =
+            Self { total: known(system.total_memory()), available: known(system.available_memory()) };
         match system.cgroup_limits() {
             Some(limits) => machine.within(limits.total_memory, limits.free_memory),
             None => machine,
@@ -36,10 +31,7 @@ impl Memory {
             None if limit > 0 => Some(limit),
             own => own,
         };
-        Self {
-            total: tighter(self.total, limit_total),
-            available: tighter(self.available, limit_free),
-        }
+        Self { total: tighter(self.total, limit_total), available: tighter(self.available, limit_free) }
     }
 }
 
@@ -54,10 +46,7 @@ mod tests {
 
     #[test]
     fn a_containers_limit_counts_only_where_it_is_tighter() {
-        let machine = Memory {
-            total: Some(100),
-            available: Some(60),
-        };
+        let machine = Memory { total: Some(100), available: Some(60) };
         let check = |limit, free, expect: (u64, u64)| {
             let memory = machine.clone().within(limit, free);
             assert_eq!((memory.total, memory.available), (Some(expect.0), Some(expect.1)));

@@ -7,16 +7,9 @@ use super::*;
 fn a_probe_knows_this_machine() {
     let hardware = probe(&std::env::temp_dir().join("reprise/not/there/yet"));
     assert!(hardware.cpu.logical_cores.is_some_and(|cores| cores > 0));
-    assert!(
-        hardware.memory.total.is_some_and(|total| total > 64 << 20),
-        "{:?}",
-        hardware.memory
-    );
+    assert!(hardware.memory.total.is_some_and(|total| total > 64 << 20), "{:?}", hardware.memory);
     assert!(hardware.memory.available <= hardware.memory.total);
-    assert!(
-        hardware.disk.free.is_some(),
-        "no mount was found for the folder of temporary files"
-    );
+    assert!(hardware.disk.free.is_some(), "no mount was found for the folder of temporary files");
     #[cfg(target_arch = "aarch64")]
     assert!(hardware.cpu.features.contains(&"neon".to_owned()));
 }
@@ -25,15 +18,10 @@ fn a_probe_knows_this_machine() {
 #[test]
 fn features_agree_with_the_kernel() {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").expect("Linux lists its processors");
-    let line = cpuinfo
-        .lines()
-        .find(|line| line.starts_with("flags") || line.starts_with("Features"));
+    let line = cpuinfo.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
     let Some((_, flags)) = line.and_then(|line| line.split_once(':')) else {
         // Straight to standard error, past the capture of the test harness.
-        let _ = writeln!(
-            std::io::stderr(),
-            "skipped, because this kernel names no instruction sets"
-        );
+        let _ = writeln!(std::io::stderr(), "skipped, because this kernel names no instruction sets");
         return;
     };
     let flags: Vec<&str> = flags.split_whitespace().collect();
@@ -73,14 +61,8 @@ fn json_has_the_keys_of_the_command_line() {
         keys.sort();
         keys
     };
-    assert_eq!(
-        keys(&json["nvml"]),
-        ["available", "cuda_version", "driver_version", "reason"]
-    );
-    assert_eq!(
-        keys(&json["cpu"]),
-        ["brand", "features", "logical_cores", "physical_cores"]
-    );
+    assert_eq!(keys(&json["nvml"]), ["available", "cuda_version", "driver_version", "reason"]);
+    assert_eq!(keys(&json["cpu"]), ["brand", "features", "logical_cores", "physical_cores"]);
     assert_eq!(keys(&json["memory"]), ["available", "total"]);
     assert_eq!(keys(&json["disk"]), ["free"]);
 }

@@ -41,14 +41,12 @@ pub fn main(model: &str, tokens: &str, threads: &str) -> ExitCode {
 }
 
 fn decode(model: &Path, tokens: &str, threads: &str) -> Result<String, Box<dyn std::error::Error>> {
-    let tokens: usize = tokens.parse()?;
+    let tokens: i32 = tokens.parse()?;
     let threads: i32 = threads.parse()?;
     let program = std::env::current_exe()?;
     let backends = ggml::load(program.parent().unwrap_or(&program), &Captured::default());
     let llama = backends.llama.ok_or("no compute module")?;
-    let params = LlamaModelParams::default()
-        .with_devices(&[])?
-        .with_n_gpu_layers(0);
+    let params = LlamaModelParams::default().with_devices(&[])?.with_n_gpu_layers(0);
     let model = LlamaModel::load_from_file(&llama, model, &params)?;
     let params = LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(u32::try_from(tokens)? + 256))
@@ -61,16 +59,15 @@ fn decode(model: &Path, tokens: &str, threads: &str) -> Result<String, Box<dyn s
     let mut batch = LlamaBatch::new(prompt.len(), 1);
     batch.add_sequence(&prompt, 0, false)?;
     context.decode(&mut batch)?;
-    let mut position = i32::try_from(prompt.len())?;
+    let first = i32::try_from(prompt.len())?;
     let mut token = sampler.sample(&context, -1);
     let started = Instant::now();
     let mut batch = LlamaBatch::new(1, 1);
-    for _ in 0..tokens {
+    for position in first..first + tokens {
         batch.clear();
         batch.add(token, position, &[0], true)?;
         context.decode(&mut batch)?;
         token = sampler.sample(&context, -1);
-        position += 1;
     }
     let ms = started.elapsed().as_secs_f64() * 1000.0;
     Ok(format!("{{\"tokens\":{tokens},\"ms\":{ms}}}"))

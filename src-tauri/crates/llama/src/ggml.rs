@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 
 use llama_cpp_2::llama_backend::{LlamaBackend, load_backends_from_path};
+use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 use llama_cpp_sys_2 as sys;
 use reprise_engine::message::{Device, DeviceKind, Module};
@@ -27,7 +28,10 @@ pub struct Backends {
 #[must_use]
 pub fn load(folder: &Path, captured: &Captured) -> Backends {
     captured.clear();
-    load_backends_from_path(folder);
+    // The crate panics on any other path, and "nothing loaded" is an answer that the app understands.
+    if folder.to_str().is_some() {
+        load_backends_from_path(folder);
+    }
     let lines = captured.lines();
     // SAFETY: reading ggml's registry, which nobody changes at the same time: this runs once, at the
     // start, on the thread that owns llama.cpp.
@@ -38,16 +42,10 @@ pub fn load(folder: &Path, captured: &Captured) -> Backends {
             let name = unsafe { text(sys::ggml_backend_reg_name(sys::ggml_backend_reg_get(index))) };
             // ggml's own words: "load_backend: loaded CPU backend from /…/libggml-cpu-zen4.so".
             let told = format!("loaded {name} backend from ");
-            let file = lines
-                .iter()
-                .find_map(|line| line.split_once(&told))
-                .map(|(_, path)| {
-                    let path = Path::new(path.trim());
-                    path.file_name()
-                        .unwrap_or(path.as_os_str())
-                        .to_string_lossy()
-                        .into_owned()
-                });
+            let file = lines.iter().find_map(|line| line.split_once(&told)).map(|(_, path)| {
+                let path = Path::new(path.trim());
+                path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            });
             Module { name, file }
         })
         .collect();
@@ -69,30 +67,49 @@ pub fn load(folder: &Path, captured: &Captured) -> Backends {
         })
         .collect();
     let can_compute = devices.iter().any(|device| device.kind == DeviceKind::Cpu);
-    let llama = if can_compute {
-        LlamaBackend::init().ok()
-    } else {
-        None
-    };
-    Backends {
-        modules,
-        devices,
-        llama,
-    }
+    let llama = if can_compute { LlamaBackend::init().ok() } else { None };
+    Backends { modules, devices, llama }
 }
 
 /// The versions that decide whether a state can be trusted: llama.cpp's and ggml's.
 #[must_use]
 pub fn build() -> String {
     // SAFETY: these return static strings.
-    let (llama, ggml, commit) = unsafe {
-        (
-            text(sys::llama_version()),
-            text(sys::ggml_version()),
-            text(sys::ggml_commit()),
-        )
-    };
+    let (llama, ggml, commit) =
+        unsafe { (text(sys::llama_version()), text(sys::ggml_version()), text(sys::ggml_commit())) };
     format!("llama.cpp {llama}, ggml {ggml} ({commit})")
+}
+
+/// What llama.cpp knows of a loaded model and its safe crate does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traits {
+    /// Positions that a windowed layer sees; 0 where none is windowed. Some architectures (Gemma 2,
+    /// Llama 4) have a window that their files do not mention.
+    pub(crate) window: u32,
+    /// Whether it has a vocabulary: without one, llama.cpp aborts on the first question about a token.
+    pub(crate) has_vocabulary: bool,
+    /// Whether it writes text from left to right. Encoders and diffusion models abort when sampled.
+    pub(crate) writes: bool,
+}
+
+/// Asks for them.
+pub(crate) fn traits(model: &LlamaModel) -> Traits {
+    const { assert!(size_of::<LlamaModel>() == size_of::<*const sys::llama_model>()) };
+    // SAFETY: `LlamaModel` is `repr(transparent)` over a non-null pointer to the model (llama-cpp-2 at
+    // the pinned version), which lives as long as the borrow.
+    let model = unsafe { *std::ptr::from_ref(model).cast::<*const sys::llama_model>() };
+    // SAFETY: these read fields of a model that is loaded and no longer changes.
+    unsafe {
+        let vocabulary = sys::llama_model_get_vocab(model);
+        Traits {
+            window: u32::try_from(sys::llama_model_n_swa(model)).unwrap_or(0),
+            has_vocabulary: sys::llama_vocab_type(vocabulary) != sys::LLAMA_VOCAB_TYPE_NONE
+                && sys::llama_vocab_n_tokens(vocabulary) > 0,
+            writes: sys::llama_model_has_decoder(model)
+                && !sys::llama_model_has_encoder(model)
+                && !sys::llama_model_is_diffusion(model),
+        }
+    }
 }
 
 /// # Safety

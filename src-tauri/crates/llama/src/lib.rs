@@ -8,8 +8,10 @@
 //! (`model` loads, `session` computes). `unsafe` stays in [`pipes`] and [`ggml`].
 
 pub mod bare;
+mod control_text;
 pub mod ggml;
 pub mod log;
+mod long_text;
 mod model;
 pub mod outbox;
 pub mod pipes;

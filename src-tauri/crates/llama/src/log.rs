@@ -38,11 +38,7 @@ impl Captured {
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines
-            .iter()
-            .filter(|(level, _)| *level == Level::ERROR)
-            .map(|(_, line)| line.clone())
-            .collect()
+        lines.iter().filter(|(level, _)| *level == Level::ERROR).map(|(_, line)| line.clone()).collect()
     }
 
     /// Every line since the last clear, oldest first.
@@ -73,10 +69,7 @@ pub fn start(folder: &Path) -> Captured {
         None => plain.with_writer(std::io::stderr).with_filter(filter).boxed(),
     };
     let remembered = Remember(captured.clone()).with_filter(LevelFilter::INFO);
-    tracing_subscriber::registry()
-        .with(written)
-        .with(remembered)
-        .init();
+    tracing_subscriber::registry().with(written).with(remembered).init();
     send_logs_to_tracing(LogOptions::default());
     captured
 }

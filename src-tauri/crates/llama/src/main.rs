@@ -7,6 +7,7 @@ use reprise_llama::template::{RENDER_ARGUMENT, run_child_main};
 use reprise_llama::{bare, log, pipes, worker};
 
 fn main() -> ExitCode {
+    pipes::end_quietly_on_bugs();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

@@ -16,6 +16,7 @@ use reprise_engine::message::{
     CacheKind, DEFAULT_MAX_CONTEXT, Event, KvType, LoadSpec, ModelInfo, TemplateOrigin,
 };
 
+use crate::ggml;
 use crate::log::Captured;
 use crate::outbox::Reply;
 use crate::template::CHATML;
@@ -23,6 +24,12 @@ use crate::template::CHATML;
 /// Tokens decoded in one call while a prompt is read. A stop takes effect between two calls, so this
 /// bounds how long it takes; smaller batches read more slowly (see docs/PERFORMANCE.md).
 pub(crate) const PREFILL_BATCH: u32 = 256;
+
+/// llama.cpp rounds a context up to a multiple of this; a smaller one is of no use.
+const CONTEXT_STEP: u32 = 256;
+
+/// The largest multiple of that which is still a position: more than any memory holds.
+const MAX_CONTEXT: u32 = i32::MAX as u32 + 1 - CONTEXT_STEP;
 
 /// Share of the whole progress between two reports.
 const PROGRESS_STEP: f32 = 0.01;
@@ -66,22 +73,19 @@ pub(crate) fn load(
         }
         explain(&spec, &captured.errors()).unwrap_or_else(|| failed(&spec, error.to_string()))
     })?;
+    if !ggml::traits(&model).has_vocabulary {
+        return Err(failed(&spec, "it has no vocabulary".to_owned()));
+    }
     let mut info = describe(&model, &spec);
+    if !writes(&model, &info.architecture) {
+        return Err(Fault::ModelUnsupported { architecture: info.architecture });
+    }
     let template = template_of(&model);
-    info.template = if template.is_some() {
-        TemplateOrigin::Model
-    } else {
-        TemplateOrigin::ChatMl
-    };
+    info.template = if template.is_some() { TemplateOrigin::Model } else { TemplateOrigin::ChatMl };
     let template = template.unwrap_or_else(|| CHATML.to_owned());
     info.token_identity = token_identity(&model, &template);
     info.load_ms = started.elapsed().as_secs_f64() * 1000.0;
-    Ok(Loaded {
-        model,
-        info,
-        template,
-        spec,
-    })
+    Ok(Loaded { model, info, template, spec })
 }
 
 impl Loaded {
@@ -110,10 +114,7 @@ impl Loaded {
         captured.clear();
         self.model.new_context(llama, params).map_err(|error| {
             let detail = captured.errors().pop().unwrap_or_else(|| error.to_string());
-            Fault::ContextFailed {
-                n_ctx: self.info.n_ctx,
-                detail: tidy(&detail),
-            }
+            Fault::ContextFailed { n_ctx: self.info.n_ctx, detail: tidy(&detail) }
         })
     }
 }
@@ -125,10 +126,7 @@ fn look_at(path: &Path) -> Result<(), Fault> {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
             Fault::ModelMissing { path: owned() }
         }
-        _ => Fault::ModelUnreadable {
-            path: owned(),
-            cause: error.to_string(),
-        },
+        _ => Fault::ModelUnreadable { path: owned(), cause: error.to_string() },
     })?;
     if metadata.is_dir() {
         return Err(Fault::ModelIsDirectory { path: owned() });
@@ -137,16 +135,10 @@ fn look_at(path: &Path) -> Result<(), Fault> {
         // A pipe or a device could be read for ever.
         return Err(Fault::ModelNotGguf { path: owned() });
     }
-    let unreadable = |error: std::io::Error| Fault::ModelUnreadable {
-        path: owned(),
-        cause: error.to_string(),
-    };
+    let unreadable =
+        |error: std::io::Error| Fault::ModelUnreadable { path: owned(), cause: error.to_string() };
     let mut magic = Vec::new();
-    File::open(path)
-        .map_err(unreadable)?
-        .take(4)
-        .read_to_end(&mut magic)
-        .map_err(unreadable)?;
+    File::open(path).map_err(unreadable)?.take(4).read_to_end(&mut magic).map_err(unreadable)?;
     if magic != b"GGUF" {
         return Err(Fault::ModelNotGguf { path: owned() });
     }
@@ -172,22 +164,17 @@ fn explain(spec: &LoadSpec, errors: &[String]) -> Option<Fault> {
         "failed to read",
         "invalid",
         "not within",
+        "failed to load model from",
         "failed to load GGUF",
     ];
     if damaged.iter().any(|words| all.contains(words)) {
-        return Some(Fault::ModelDamaged {
-            path: spec.model.clone(),
-            detail: first,
-        });
+        return Some(Fault::ModelDamaged { path: spec.model.clone(), detail: first });
     }
     Some(failed(spec, first))
 }
 
 fn failed(spec: &LoadSpec, detail: String) -> Fault {
-    Fault::ModelLoadFailed {
-        path: spec.model.clone(),
-        detail,
-    }
+    Fault::ModelLoadFailed { path: spec.model.clone(), detail }
 }
 
 /// Drops the function name that llama.cpp puts first and the stop that our sentences add.
@@ -201,12 +188,7 @@ fn tidy(line: &str) -> String {
 }
 
 fn describe(model: &LlamaModel, spec: &LoadSpec) -> ModelInfo {
-    let stem = spec
-        .model
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let stem = spec.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let architecture = model.meta_val_str("general.architecture").unwrap_or_default();
     let n_ctx_train = model.n_ctx_train();
     let n_ctx = match spec.n_ctx {
@@ -214,35 +196,25 @@ fn describe(model: &LlamaModel, spec: &LoadSpec) -> ModelInfo {
         None if n_ctx_train == 0 => DEFAULT_MAX_CONTEXT,
         None => n_ctx_train.min(DEFAULT_MAX_CONTEXT),
     };
-    let window = model.meta_val_str(&format!("{architecture}.attention.sliding_window"));
-    let windowed = window
-        .ok()
-        .and_then(|n| n.parse::<u32>().ok())
-        .is_some_and(|n| n > 0);
     let cache = if model.is_recurrent() {
         CacheKind::Recurrent
     } else if model.is_hybrid() {
         CacheKind::Hybrid
-    } else if windowed {
+    } else if ggml::traits(model).window > 0 {
         CacheKind::SlidingWindow
     } else {
         CacheKind::Full
     };
     ModelInfo {
-        name: model
-            .meta_val_str("general.name")
-            .ok()
-            .filter(|name| !name.is_empty())
-            .unwrap_or(stem),
+        name: model.meta_val_str("general.name").ok().filter(|name| !name.is_empty()).unwrap_or(stem),
         architecture,
         n_params: model.n_params(),
         size: model.size(),
         n_layer: model.n_layer(),
         n_vocab: u32::try_from(model.n_vocab()).unwrap_or(0),
         n_ctx_train,
-        // llama.cpp rounds up to this itself; a context below one batch is of no use.
-        n_ctx: n_ctx.next_multiple_of(256).max(256),
-        n_threads: spec.n_threads.filter(|n| *n > 0).unwrap_or_else(default_threads),
+        n_ctx: n_ctx.clamp(CONTEXT_STEP, MAX_CONTEXT).next_multiple_of(CONTEXT_STEP),
+        n_threads: threads(spec.n_threads),
         cache,
         template: TemplateOrigin::ChatMl,
         token_identity: String::new(),
@@ -250,19 +222,22 @@ fn describe(model: &LlamaModel, spec: &LoadSpec) -> ModelInfo {
     }
 }
 
-/// The app passes the physical cores; this is for a worker that is asked without.
-fn default_threads() -> u32 {
-    std::thread::available_parallelism()
-        .ok()
-        .and_then(|n| u32::try_from(n.get()).ok())
-        .unwrap_or(1)
+/// Whether it can answer at all: some models only encode, or do not write from left to right.
+fn writes(model: &LlamaModel, architecture: &str) -> bool {
+    let causal = model.meta_val_str(&format!("{architecture}.attention.causal"));
+    ggml::traits(model).writes && causal.as_deref() != Ok("false")
+}
+
+/// As many threads as were asked for, within what the machine has: OpenMP ends the process where the
+/// system refuses to make so many. The app passes the physical cores.
+fn threads(asked: Option<u32>) -> u32 {
+    let available =
+        std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()).unwrap_or(1);
+    asked.filter(|n| *n > 0).unwrap_or(available).min(available)
 }
 
 fn template_of(model: &LlamaModel) -> Option<String> {
-    model
-        .meta_val_str("tokenizer.chat_template")
-        .ok()
-        .filter(|source| !source.trim().is_empty())
+    model.meta_val_str("tokenizer.chat_template").ok().filter(|source| !source.trim().is_empty())
 }
 
 /// Token ids mean the same where vocabulary and template are the same, whatever the file is called.

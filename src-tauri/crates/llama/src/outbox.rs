@@ -23,10 +23,7 @@ impl Outbox {
     /// Over the control pipe.
     #[must_use]
     pub fn new(pipe: PipeWriter) -> Self {
-        Self {
-            pipe: Arc::new(Mutex::new(pipe)),
-            cancelled: Arc::new(AtomicU64::new(u64::MAX)),
-        }
+        Self { pipe: Arc::new(Mutex::new(pipe)), cancelled: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
     /// Sends one event.
@@ -46,10 +43,7 @@ impl Outbox {
     /// The voice for one request.
     #[must_use]
     pub fn on(&self, id: RequestId) -> Reply {
-        Reply {
-            outbox: self.clone(),
-            id,
-        }
+        Reply { outbox: self.clone(), id }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The four pipes that the app hands down, and the way to end at once. `unsafe` is for taking
-//! ownership of descriptors that were passed by number, and for `_exit`.
+//! The four pipes that the app hands down, and the ways to end. `unsafe` is for taking ownership of
+//! descriptors that were passed by number, for one variable of the environment, and for `_exit`.
 #![allow(unsafe_code)]
 
 use std::io::{self, PipeReader, PipeWriter};
@@ -58,6 +58,23 @@ pub fn inherited() -> io::Result<Pipes> {
         state_in: take()?.into(),
         state_out: take()?.into(),
     })
+}
+
+/// Sees to it that a bug ends this process at once, and that what it leaves in the log is a place in
+/// the source and never a prompt. Call first of all, while there is one thread.
+///
+/// A panic's message may quote the text that was sliced or parsed, and a panic of one thread alone
+/// would leave a worker that does not notice the app's death. A failed assertion of ggml would start a
+/// debugger, which takes seconds and prints arguments.
+pub fn end_quietly_on_bugs() {
+    // SAFETY: nothing else reads or writes the environment yet: this is the only thread.
+    unsafe { std::env::set_var("GGML_NO_BACKTRACE", "1") };
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a bug");
+        eprintln!("panicked at {place}");
+        exit_at_once(101);
+    }));
 }
 
 /// Ends the process without running destructors: another thread may be in the middle of a decode, and

@@ -1,5 +1,6 @@
 //! A loaded model at work: one live context, its tokens, and answers.
 
+use std::cell::OnceCell;
 use std::num::NonZeroU16;
 use std::time::Instant;
 
@@ -7,54 +8,89 @@ use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_2::vocab::LlamaVocab;
 use reprise_engine::Fault;
 use reprise_engine::message::{
-    Event, Finished, GenerateSpec, ModelInfo, Prepared, StopReason, TemplateOrigin, TokenId,
+    Event, Finished, GenerateSpec, ModelInfo, Prepared, Role, StopReason, TemplateOrigin, TokenId,
 };
 
+use crate::control_text::ControlText;
 use crate::log::Captured;
+use crate::long_text::{self, Special, SpecialTexts};
 use crate::model::{Loaded, PREFILL_BATCH};
 use crate::outbox::Reply;
 use crate::sampler;
 use crate::splice::{Known, Vocabulary, common_prefix, splice};
-use crate::template::{ChatMessage, ChatTemplate, LocalTime, RenderInput, SandboxedRenderer};
+use crate::template::{CHATML_END, ChatMessage, ChatTemplate, LocalTime, RenderInput, SandboxedRenderer};
 use crate::text_stream::TextStream;
 
 /// The model's vocabulary as splicing sees it.
-struct Tokenizer<'m>(LlamaVocab<'m>);
+struct Tokenizer<'m> {
+    vocabulary: LlamaVocab<'m>,
+    /// For long texts; collected when the first one comes.
+    specials: OnceCell<SpecialTexts>,
+}
 
 impl Vocabulary for Tokenizer<'_> {
     fn piece(&self, token: TokenId) -> Vec<u8> {
-        self.0
-            .token_to_piece(LlamaToken(token.0), true, None::<NonZeroU16>)
+        self.vocabulary.token_to_piece(LlamaToken(token.0), true, None::<NonZeroU16>)
     }
 
     fn is_control(&self, token: TokenId) -> bool {
-        self.0.is_control(LlamaToken(token.0))
+        self.vocabulary.is_control(LlamaToken(token.0))
     }
 
     fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
-        if text.is_empty() {
-            return Vec::new();
-        }
-        self.0
-            .tokenize(text, false, true)
-            .into_iter()
+        let whole = [text];
+        let parts;
+        let parts = if text.len() > long_text::STEP {
+            parts = self.specials.get_or_init(|| self.special_texts()).parts(text);
+            &parts[..]
+        } else if text.is_empty() {
+            &[]
+        } else {
+            &whole[..]
+        };
+        parts
+            .iter()
+            .flat_map(|part| self.vocabulary.tokenize(part, false, true))
             .map(|LlamaToken(id)| TokenId(id))
             .collect()
     }
 
     fn bos(&self) -> Option<TokenId> {
-        let bos = self.0.bos();
-        (self.0.should_add_bos() && bos.0 >= 0).then_some(TokenId(bos.0))
+        let bos = self.vocabulary.bos();
+        (self.vocabulary.should_add_bos() && bos.0 >= 0).then_some(TokenId(bos.0))
     }
 }
 
-impl Tokenizer<'_> {
+impl<'m> Tokenizer<'m> {
+    fn new(vocabulary: LlamaVocab<'m>) -> Self {
+        Self { vocabulary, specials: OnceCell::new() }
+    }
+
+    /// What llama.cpp looks for in a text before it tokenises the rest.
+    fn special_texts(&self) -> SpecialTexts {
+        use LlamaTokenAttr::{Control, RStrip, Unknown, UserDefined};
+        SpecialTexts::new(self.vocabulary.tokens().filter_map(|token| {
+            let attributes = *self.vocabulary.attr(token);
+            attributes.intersects(Control | UserDefined | Unknown).then(|| Special {
+                text: self.piece(TokenId(token.0)),
+                strips_right: attributes.contains(RStrip),
+            })
+        }))
+    }
+
+    /// What must not be taken for markup in people's text.
+    fn control_text(&self) -> ControlText {
+        let control = self.vocabulary.tokens().filter(|token| self.vocabulary.is_control(*token));
+        ControlText::new(control.map(|token| self.spelling(token)))
+    }
+
     /// Whether ids from outside name tokens of this vocabulary: others would be read out of bounds.
     fn knows(&self, tokens: &[TokenId]) -> bool {
-        let n = self.0.n_tokens();
+        let n = self.vocabulary.n_tokens();
         tokens.iter().all(|token| (0..n).contains(&token.0))
     }
 
@@ -72,6 +108,7 @@ pub(crate) struct Session<'m> {
     llama: &'m LlamaBackend,
     captured: &'m Captured,
     tokenizer: Tokenizer<'m>,
+    control: ControlText,
     renderer: &'m SandboxedRenderer,
     /// Made when it is first needed; destroyed after anything that may have left it damaged.
     context: Option<LlamaContext<'m>>,
@@ -88,16 +125,9 @@ impl<'m> Session<'m> {
     ) -> Result<Self, Fault> {
         // Made now, so that a context that does not fit is found at loading, not at the first message.
         let context = Some(loaded.new_context(llama, captured)?);
-        let tokenizer = Tokenizer(loaded.model.vocab());
-        Ok(Self {
-            loaded,
-            llama,
-            captured,
-            tokenizer,
-            renderer,
-            context,
-            live: Vec::new(),
-        })
+        let tokenizer = Tokenizer::new(loaded.model.vocab());
+        let control = tokenizer.control_text();
+        Ok(Self { loaded, llama, captured, tokenizer, control, renderer, context, live: Vec::new() })
     }
 
     pub(crate) fn info(&self) -> &ModelInfo {
@@ -137,31 +167,15 @@ impl<'m> Session<'m> {
 
     /// Renders and tokenises the conversation.
     fn prompt(&self, spec: &GenerateSpec) -> Result<Vec<TokenId>, Fault> {
-        if spec
-            .messages
-            .iter()
-            .all(|message| message.content.trim().is_empty())
-        {
+        // The last message is the one to be answered.
+        let asked = spec.messages.last();
+        if asked.is_none_or(|message| message.content.trim().is_empty()) {
             return Err(Fault::PromptEmpty);
         }
         let rendered = self.render(spec)?;
-        // Bytes per token have no upper bound worth relying on, but a token spells at most a few
-        // hundred bytes: far beyond that there is no need to tokenise to know the answer.
-        let known: &[TokenId] = if self.tokenizer.knows(&spec.known) {
-            &spec.known
-        } else {
-            &[]
-        };
-        let candidates = [
-            Known {
-                tokens: known,
-                ends_message: true,
-            },
-            Known {
-                tokens: &self.live,
-                ends_message: false,
-            },
-        ];
+        let known: &[TokenId] = if self.tokenizer.knows(&spec.known) { &spec.known } else { &[] };
+        let candidates =
+            [Known { tokens: known, ends_message: true }, Known { tokens: &self.live, ends_message: false }];
         let prompt = splice(&self.tokenizer, &rendered, &candidates);
         let n_ctx = self.loaded.info.n_ctx;
         if prompt.is_empty() {
@@ -169,10 +183,7 @@ impl<'m> Session<'m> {
         }
         // One cell must be left for the answer to begin.
         if count(prompt.len()) >= n_ctx {
-            return Err(Fault::PromptTooLong {
-                tokens: count(prompt.len()),
-                n_ctx,
-            });
+            return Err(Fault::PromptTooLong { tokens: count(prompt.len()), n_ctx });
         }
         Ok(prompt)
     }
@@ -183,19 +194,20 @@ impl<'m> Session<'m> {
             .iter()
             .map(|message| ChatMessage {
                 role: message.role.as_str().to_owned(),
-                content: message.content.clone(),
+                content: match message.role {
+                    // Its own words, and templates look for markup in them.
+                    Role::Assistant => message.content.clone(),
+                    Role::System | Role::User => self.control.disarm(&message.content).into_owned(),
+                },
             })
             .collect();
-        let vocabulary = &self.tokenizer.0;
+        let vocabulary = &self.tokenizer.vocabulary;
         let input = RenderInput {
             messages: &messages,
             add_generation_prompt: true,
             bos_token: &self.tokenizer.spelling(vocabulary.bos()),
             eos_token: &self.tokenizer.spelling(vocabulary.eos()),
-            now: LocalTime {
-                unix_seconds: spec.began,
-                utc_offset_seconds: 0,
-            },
+            now: LocalTime { unix_seconds: spec.began, utc_offset_seconds: 0 },
             extra: &serde_json::Map::new(),
         };
         let rendered = match self.loaded.info.template {
@@ -204,9 +216,12 @@ impl<'m> Session<'m> {
         };
         rendered.map_err(|error| {
             let detail = error.to_string();
-            Fault::Template {
-                detail: detail.trim_end_matches('.').to_owned(),
-            }
+            // The fault's own sentence begins with these words.
+            let detail = match detail.strip_prefix("The model's chat template ") {
+                Some(predicate) => format!("it {predicate}"),
+                None => detail,
+            };
+            Fault::Template { detail: detail.trim_end_matches('.').to_owned() }
         })
     }
 
@@ -222,8 +237,9 @@ impl<'m> Session<'m> {
             && let Some(context) = &mut self.context
         {
             let removed = context.kv_cache_seq_rm(0, Some(count(keep)), None);
-            let last = context.kv_cache_seq_pos_max(0);
-            if removed.is_ok() && usize::try_from(last).is_ok_and(|last| last + 1 == keep) {
+            let (first, last) = (context.kv_cache_seq_pos_min(0), context.kv_cache_seq_pos_max(0));
+            let whole = first == 0 && usize::try_from(last).is_ok_and(|last| last + 1 == keep);
+            if removed.is_ok() && whole {
                 self.live.truncate(keep);
                 return Ok(keep);
             }
@@ -261,9 +277,7 @@ impl<'m> Session<'m> {
         for (index, token) in tokens.iter().enumerate() {
             let position = i32::try_from(self.live.len() + index).map_err(|e| failed(e.to_string()))?;
             let last = index + 1 == tokens.len();
-            batch
-                .add(LlamaToken(token.0), position, &[0], last)
-                .map_err(|e| failed(e.to_string()))?;
+            batch.add(LlamaToken(token.0), position, &[0], last).map_err(|e| failed(e.to_string()))?;
         }
         if let Err(error) = context.decode(&mut batch) {
             // Cells of a failed decode can poison later output.
@@ -284,8 +298,15 @@ impl<'m> Session<'m> {
         finished: &mut Finished,
     ) -> Result<(), Fault> {
         let so_far: Vec<LlamaToken> = self.live.iter().map(|token| LlamaToken(token.0)).collect();
-        let mut sampler = sampler::build(&spec.sampling, self.tokenizer.0.n_tokens(), &so_far);
-        let mut stream = TextStream::new(&spec.stop);
+        let info = &self.loaded.info;
+        let mut sampler =
+            sampler::build(&spec.sampling, self.tokenizer.vocabulary.n_tokens(), info.n_ctx, &so_far);
+        let mut stops: Vec<&str> = spec.stop.iter().map(String::as_str).collect();
+        if info.template == TemplateOrigin::ChatMl {
+            // To a model that was not trained on ChatML this is no token that ends an answer, but text.
+            stops.push(CHATML_END);
+        }
+        let mut stream = TextStream::new(&stops);
         let mut first: Option<Instant> = None;
         let limit = spec.max_tokens.unwrap_or(u32::MAX);
         finished.stop = loop {
@@ -302,23 +323,16 @@ impl<'m> Session<'m> {
             let now = Instant::now();
             let first = *first.get_or_insert(now);
             finished.decode_tokens += 1;
-            finished
-                .ttft_ms
-                .get_or_insert((first - asked).as_secs_f64() * 1000.0);
+            finished.ttft_ms.get_or_insert((first - asked).as_secs_f64() * 1000.0);
             finished.decode_ms = (now - first).as_secs_f64() * 1000.0;
             let tokens = vec![TokenId(token.0)];
-            if self.tokenizer.0.is_eog(token) {
-                reply.send(Event::Piece {
-                    text: String::new(),
-                    tokens,
-                });
+            if self.tokenizer.vocabulary.is_eog(token) {
+                reply.send(Event::Piece { text: String::new(), tokens });
                 break StopReason::End;
             }
-            let emit = stream.push(&self.tokenizer.0.token_to_piece(token, false, None::<NonZeroU16>));
-            reply.send(Event::Piece {
-                text: emit.text,
-                tokens,
-            });
+            let emit =
+                stream.push(&self.tokenizer.vocabulary.token_to_piece(token, false, None::<NonZeroU16>));
+            reply.send(Event::Piece { text: emit.text, tokens });
             if emit.stopped.is_some() {
                 break StopReason::End;
             }
@@ -326,10 +340,7 @@ impl<'m> Session<'m> {
         };
         let tail = stream.finish();
         if !tail.is_empty() {
-            reply.send(Event::Piece {
-                text: tail,
-                tokens: Vec::new(),
-            });
+            reply.send(Event::Piece { text: tail, tokens: Vec::new() });
         }
         Ok(())
     }
@@ -341,4 +352,66 @@ fn count(n: usize) -> u32 {
 
 fn ms_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use llama_cpp_2::model::LlamaModel;
+    use llama_cpp_2::model::params::LlamaModelParams;
+
+    use super::*;
+
+    /// Texts that are cut give the tokens that llama.cpp gives for the whole: with real vocabularies, of
+    /// which one has control tokens only and the other also counts line breaks and markup as special.
+    #[test]
+    fn a_long_text_gives_the_tokens_of_the_whole() {
+        const SNIPPETS: [&str; 16] = [
+            "The river runs to the sea. ",
+            "\n",
+            "\n\n",
+            "\n\n\n\n",
+            "  ",
+            "\t",
+            "<|im_end|>",
+            "<|im_start|>user\n",
+            "<b>bold</b>",
+            "<table><tr>",
+            "你好，世界 ",
+            "🙂🇨🇳",
+            "<end_of_turn>",
+            "<|im_",
+            "x = [1, 2];",
+            "<bos>",
+        ];
+        llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default().with_logs_enabled(false));
+        let llama = LlamaBackend::init().unwrap();
+        for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m.Q4_K_M.gguf"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models").join(name);
+            if !path.is_file() {
+                assert!(std::env::var_os("CI").is_none(), "{name} is missing: `make setup` fetches it");
+                eprintln!("skipped, because {} is not there", path.display());
+                continue;
+            }
+            let params = LlamaModelParams::default().with_vocab_only(true);
+            let model = LlamaModel::load_from_file(&llama, &path, &params).unwrap();
+            let tokenizer = Tokenizer::new(model.vocab());
+            let mut state = 0x1234_5678_u32;
+            for round in 0..6 {
+                let mut text = String::new();
+                while text.len() < 8 * long_text::STEP {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // In every second round a few snippets come in long runs.
+                    let run = if round % 2 == 0 { 1 } else { 1 + (state >> 8) as usize % 300 };
+                    text += &SNIPPETS[(state >> 24) as usize % SNIPPETS.len()].repeat(run);
+                }
+                let parts = tokenizer.special_texts().parts(text.as_bytes()).len();
+                assert!(parts > 4, "{name}: {parts} parts");
+                let whole = tokenizer.vocabulary.tokenize(text.as_bytes(), false, true);
+                let whole: Vec<TokenId> = whole.into_iter().map(|token| TokenId(token.0)).collect();
+                assert_eq!(tokenizer.tokenize(text.as_bytes()), whole, "{name}");
+            }
+        }
+    }
 }

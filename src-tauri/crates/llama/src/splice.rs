@@ -67,10 +67,7 @@ struct Reach<'a> {
 /// How far a known sequence may be used.
 fn reach<'a>(vocabulary: &impl Vocabulary, text: &[u8], known: Known<'a>, bos: Option<TokenId>) -> Reach<'a> {
     let mut bytes = 0;
-    let mut boundary = Reach {
-        tokens: &[],
-        bytes: 0,
-    };
+    let mut boundary = Reach { tokens: &[], bytes: 0 };
     let mut count = 0;
     for (index, &token) in known.tokens.iter().enumerate() {
         let added_bos = index == 0 && Some(token) == bos;
@@ -85,26 +82,17 @@ fn reach<'a>(vocabulary: &impl Vocabulary, text: &[u8], known: Known<'a>, bos: O
         }
         count = index + 1;
         if vocabulary.is_control(token) {
-            boundary = Reach {
-                tokens: &known.tokens[..count],
-                bytes,
-            };
+            boundary = Reach { tokens: &known.tokens[..count], bytes };
         }
     }
     // A sequence that lacks the beginning token which this prompt begins with is of another prompt.
     if bos.is_some() && known.tokens.first().copied() != bos {
-        return Reach {
-            tokens: &[],
-            bytes: 0,
-        };
+        return Reach { tokens: &[], bytes: 0 };
     }
     let whole = count == known.tokens.len();
     let on_character = text.get(bytes).is_none_or(|byte| byte & 0xc0 != 0x80);
     if whole && on_character && (known.ends_message || begins_with_control(vocabulary, &text[bytes..])) {
-        return Reach {
-            tokens: known.tokens,
-            bytes,
-        };
+        return Reach { tokens: known.tokens, bytes };
     }
     boundary
 }
@@ -115,10 +103,7 @@ fn begins_with_control(vocabulary: &impl Vocabulary, text: &[u8]) -> bool {
     while end < text.len() && text[end] & 0xc0 == 0x80 {
         end += 1;
     }
-    vocabulary
-        .tokenize(&text[..end])
-        .first()
-        .is_none_or(|token| vocabulary.is_control(*token))
+    vocabulary.tokenize(&text[..end]).first().is_none_or(|token| vocabulary.is_control(*token))
 }
 
 fn spells(vocabulary: &impl Vocabulary, tokens: &[TokenId], bos: Option<TokenId>, text: &[u8]) -> bool {
@@ -151,9 +136,8 @@ mod tests {
 
     impl Words {
         fn new() -> Self {
-            let pieces = vec![
-                "<s>", "<e>", "<u>", "Hello", "Hel", "lo", " wor", "ld", " world", "你", " ", "a", "b",
-            ];
+            let pieces =
+                vec!["<s>", "<e>", "<u>", "Hello", "Hel", "lo", " wor", "ld", " world", "你", " ", "a", "b"];
             Self { pieces, bos: false }
         }
 
@@ -162,24 +146,26 @@ mod tests {
         }
 
         fn id(&self, piece: &str) -> TokenId {
-            TokenId(self.pieces.iter().position(|p| *p == piece).unwrap() as i32)
+            let at = self.pieces.iter().position(|p| *p == piece).unwrap();
+            TokenId(i32::try_from(at).unwrap())
+        }
+
+        fn text(&self, token: TokenId) -> &'static str {
+            self.pieces[usize::try_from(token.0).unwrap()]
         }
 
         fn check(&self, rendered: &str, known: &[&str], ends_message: bool, expect: &[&str]) {
             let known = self.ids(known);
-            let known = Known {
-                tokens: &known,
-                ends_message,
-            };
+            let known = Known { tokens: &known, ends_message };
             let got = splice(self, rendered, &[known]);
-            let got: Vec<&str> = got.iter().map(|id| self.pieces[id.0 as usize]).collect();
+            let got: Vec<&str> = got.iter().map(|id| self.text(*id)).collect();
             assert_eq!(got, expect, "{rendered}");
         }
     }
 
     impl Vocabulary for Words {
         fn piece(&self, token: TokenId) -> Vec<u8> {
-            self.pieces[token.0 as usize].as_bytes().to_vec()
+            self.text(token).as_bytes().to_vec()
         }
 
         fn is_control(&self, token: TokenId) -> bool {
@@ -190,11 +176,8 @@ mod tests {
             let mut rest = text;
             let mut tokens = Vec::new();
             while !rest.is_empty() {
-                let best = self
-                    .pieces
-                    .iter()
-                    .filter(|p| rest.starts_with(p.as_bytes()))
-                    .max_by_key(|p| p.len());
+                let best =
+                    self.pieces.iter().filter(|p| rest.starts_with(p.as_bytes())).max_by_key(|p| p.len());
                 let best = best.unwrap_or_else(|| panic!("no piece for {:?}", String::from_utf8_lossy(rest)));
                 tokens.push(self.id(best));
                 rest = &rest[best.len()..];
@@ -210,18 +193,8 @@ mod tests {
     #[test]
     fn sampled_spelling_is_kept() {
         // The model said Hel+lo; the tokeniser alone would say Hello.
-        Words::new().check(
-            "<u>Hello<e>",
-            &["<u>", "Hel", "lo", "<e>"],
-            true,
-            &["<u>", "Hel", "lo", "<e>"],
-        );
-        Words::new().check(
-            "<u>Hello<e>a",
-            &["<u>", "Hel", "lo"],
-            true,
-            &["<u>", "Hel", "lo", "<e>", "a"],
-        );
+        Words::new().check("<u>Hello<e>", &["<u>", "Hel", "lo", "<e>"], true, &["<u>", "Hel", "lo", "<e>"]);
+        Words::new().check("<u>Hello<e>a", &["<u>", "Hel", "lo"], true, &["<u>", "Hel", "lo", "<e>", "a"]);
     }
 
     #[test]
@@ -243,31 +216,16 @@ mod tests {
     #[test]
     fn a_dropped_middle_keeps_what_stands_before_it() {
         let known = ["<u>", "Hel", "lo", "<e>", "a", "b", "<e>", "b"];
-        Words::new().check(
-            "<u>Hello<e>b<e>b",
-            &known,
-            true,
-            &["<u>", "Hel", "lo", "<e>", "b", "<e>", "b"],
-        );
+        Words::new().check("<u>Hello<e>b<e>b", &known, true, &["<u>", "Hel", "lo", "<e>", "b", "<e>", "b"]);
     }
 
     #[test]
     fn an_added_beginning_token_spells_nothing() {
         let mut words = Words::new();
         words.bos = true;
-        words.check(
-            "Hello<e>a",
-            &["<s>", "Hel", "lo"],
-            true,
-            &["<s>", "Hel", "lo", "<e>", "a"],
-        );
+        words.check("Hello<e>a", &["<s>", "Hel", "lo"], true, &["<s>", "Hel", "lo", "<e>", "a"]);
         // The template writes it itself: it is not doubled.
-        words.check(
-            "<s>Hello<e>a",
-            &["<s>", "Hel", "lo"],
-            true,
-            &["<s>", "Hel", "lo", "<e>", "a"],
-        );
+        words.check("<s>Hello<e>a", &["<s>", "Hel", "lo"], true, &["<s>", "Hel", "lo", "<e>", "a"]);
         // Known tokens without it are of another prompt.
         words.check("Hello<e>", &["Hel", "lo"], true, &["<s>", "Hello", "<e>"]);
     }
@@ -277,10 +235,7 @@ mod tests {
         let words = Words::new();
         let short = words.ids(&["<u>"]);
         let long = words.ids(&["<u>", "Hel", "lo", "<e>"]);
-        let known = [&short, &long].map(|tokens| Known {
-            tokens,
-            ends_message: false,
-        });
+        let known = [&short, &long].map(|tokens| Known { tokens, ends_message: false });
         assert_eq!(splice(&words, "<u>Hello<e>a", &known)[..4], long);
     }
 
@@ -289,31 +244,21 @@ mod tests {
         struct Bytes;
         impl Vocabulary for Bytes {
             fn piece(&self, token: TokenId) -> Vec<u8> {
-                vec![token.0 as u8]
+                vec![u8::try_from(token.0).unwrap()]
             }
             fn is_control(&self, _: TokenId) -> bool {
                 false
             }
             fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
-                assert!(
-                    std::str::from_utf8(text).is_ok(),
-                    "asked to tokenise half a character"
-                );
+                assert!(std::str::from_utf8(text).is_ok(), "asked to tokenise half a character");
                 text.iter().map(|byte| TokenId(i32::from(*byte))).collect()
             }
             fn bos(&self) -> Option<TokenId> {
                 None
             }
         }
-        let known: Vec<_> = "你"
-            .bytes()
-            .take(2)
-            .map(|byte| TokenId(i32::from(byte)))
-            .collect();
-        let known = Known {
-            tokens: &known,
-            ends_message: true,
-        };
+        let known: Vec<_> = "你".bytes().take(2).map(|byte| TokenId(i32::from(byte))).collect();
+        let known = Known { tokens: &known, ends_message: true };
         assert_eq!(splice(&Bytes, "你好", &[known]).len(), 6);
     }
 }

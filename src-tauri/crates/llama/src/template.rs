@@ -54,6 +54,9 @@ pub const CHATML: &str = "{% for message in messages %}\
 {% endfor %}\
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
+/// What ends a message in [`CHATML`].
+pub const CHATML_END: &str = "<|im_end|>";
+
 /// The only template of an environment; its name is seen in no message.
 const NAME: &str = "chat";
 
@@ -120,15 +123,9 @@ impl RenderInput<'_> {
             // transformers passes these two always, and none where a caller gave nothing.
             ("tools", Value::from(())),
             ("documents", Value::from(())),
-            (
-                "strftime_now",
-                Value::from_function(move |format: &str| now.strftime(format)),
-            ),
+            ("strftime_now", Value::from_function(move |format: &str| now.strftime(format))),
         ];
-        let extra = self
-            .extra
-            .iter()
-            .map(|(name, value)| (name.as_str(), tojson::to_template(value)));
+        let extra = self.extra.iter().map(|(name, value)| (name.as_str(), tojson::to_template(value)));
         Value::from_pairs(extra.chain(own))
     }
 }
@@ -177,8 +174,7 @@ impl Limits {
     }
 
     fn output_for(&self, input: &RenderInput) -> usize {
-        self.output_bytes
-            .saturating_add(input.bytes().saturating_mul(OUTPUT_PER_INPUT_BYTE))
+        self.output_bytes.saturating_add(input.bytes().saturating_mul(OUTPUT_PER_INPUT_BYTE))
     }
 }
 
@@ -196,21 +192,14 @@ impl ChatTemplate {
     /// Compiles a template.
     pub fn compile(source: &str, limits: Limits) -> Result<Self, TemplateError> {
         if source.len() > limits.source_bytes {
-            return Err(TemplateError::SourceTooLarge {
-                bytes: source.len(),
-                limit: limits.source_bytes,
-            });
+            return Err(TemplateError::SourceTooLarge { bytes: source.len(), limit: limits.source_bytes });
         }
         let source = prepare(source);
         let mut environment = environment(limits.depth);
         environment
             .add_template_owned(NAME, source.clone())
             .map_err(|error| failure::from_engine(&error, &source, 0))?;
-        Ok(Self {
-            environment,
-            source,
-            limits,
-        })
+        Ok(Self { environment, source, limits })
     }
 
     /// The built-in template, [`CHATML`].
@@ -227,22 +216,13 @@ impl ChatTemplate {
         let cap = self.limits.output_for(input);
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(self.limits.steps_for(input)));
-        let mut output = Capped {
-            bytes: Vec::new(),
-            cap,
-        };
+        let mut output = Capped { bytes: Vec::new(), cap };
         environment
             .get_template(NAME)
-            .and_then(|template| {
-                template
-                    .render_captured_to(input.context(), &mut output)
-                    .map(|_| ())
-            })
+            .and_then(|template| template.render_captured_to(input.context(), &mut output).map(|_| ()))
             .map_err(|error| failure::from_engine(&error, &self.source, cap))?;
-        String::from_utf8(output.bytes).map_err(|_| TemplateError::Runtime {
-            line: None,
-            message: "its output is not text".to_owned(),
-        })
+        String::from_utf8(output.bytes)
+            .map_err(|_| TemplateError::Runtime { line: None, message: "its output is not text".to_owned() })
     }
 }
 
@@ -264,10 +244,7 @@ fn prepare(source: &str) -> String {
         rest = word;
         for (ours, theirs) in [("generation", "if true"), ("endgeneration", "endif")] {
             if let Some(after) = word.strip_prefix(ours)
-                && after
-                    .trim_start()
-                    .trim_start_matches(['-', '+'])
-                    .starts_with("%}")
+                && after.trim_start().trim_start_matches(['-', '+']).starts_with("%}")
             {
                 prepared.push_str(theirs);
                 rest = after;
@@ -280,10 +257,7 @@ fn prepare(source: &str) -> String {
 
 fn environment(depth: usize) -> Environment<'static> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     // Only delimiters can be refused, and these are the usual ones.
     environment.set_syntax(syntax.unwrap_or_default());
     // Undefined prints as nothing and is false, but has no attributes: Jinja2's default.
@@ -294,15 +268,10 @@ fn environment(depth: usize) -> Environment<'static> {
     environment.set_recursion_limit(depth.min(500));
     environment.set_unknown_method_callback(python::call_method);
     environment.add_filter("tojson", tojson::filter);
-    environment.add_function(
-        "raise_exception",
-        |message: &str| -> Result<Value, minijinja::Error> {
-            Err(
-                minijinja::Error::new(ErrorKind::InvalidOperation, "raise_exception")
-                    .with_source(failure::RaisedByTemplate(message.to_owned())),
-            )
-        },
-    );
+    environment.add_function("raise_exception", |message: &str| -> Result<Value, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raise_exception")
+            .with_source(failure::RaisedByTemplate(message.to_owned())))
+    });
     environment.remove_global("debug");
     environment
 }

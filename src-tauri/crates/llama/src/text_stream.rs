@@ -54,21 +54,13 @@ impl TextStream {
             .filter(|(_, stop)| !stop.as_ref().is_empty())
             .map(|(index, stop)| Stop::new(index, stop.as_ref()))
             .collect();
-        Self {
-            stops,
-            partial: Vec::new(),
-            held: String::new(),
-            stopped: None,
-        }
+        Self { stops, partial: Vec::new(), held: String::new(), stopped: None }
     }
 
     /// Takes the next bytes and gives out what they make certain.
     pub fn push(&mut self, bytes: &[u8]) -> Emit {
         if self.stopped.is_some() {
-            return Emit {
-                text: String::new(),
-                stopped: self.stopped,
-            };
+            return Emit { text: String::new(), stopped: self.stopped };
         }
         let fresh = self.decode(bytes);
         self.advance(&fresh)
@@ -83,11 +75,7 @@ impl TextStream {
         }
         let tail = if self.partial.is_empty() { "" } else { "\u{FFFD}" };
         let last = self.advance(tail);
-        if last.stopped.is_some() {
-            last.text
-        } else {
-            last.text + &self.held
-        }
+        if last.stopped.is_some() { last.text } else { last.text + &self.held }
     }
 
     /// Decodes all that is decided. Invalid bytes are replaced by maximal subparts (Unicode,
@@ -136,19 +124,13 @@ impl TextStream {
             if let Some((length, index)) = complete {
                 self.stopped = Some(index);
                 self.held.truncate(at + 1 - length);
-                return Emit {
-                    text: std::mem::take(&mut self.held),
-                    stopped: self.stopped,
-                };
+                return Emit { text: std::mem::take(&mut self.held), stopped: self.stopped };
             }
         }
         // A beginning of a stop string starts with a whole character, so this cuts between two.
         let hold = self.stops.iter().map(|stop| stop.matched).max().unwrap_or(0);
         let certain = self.held.len() - hold;
-        Emit {
-            text: self.held.drain(..certain).collect(),
-            stopped: None,
-        }
+        Emit { text: self.held.drain(..certain).collect(), stopped: None }
     }
 }
 
@@ -166,12 +148,7 @@ impl Stop {
             }
             fallback[at + 1] = length;
         }
-        Self {
-            index,
-            bytes,
-            fallback,
-            matched: 0,
-        }
+        Self { index, bytes, fallback, matched: 0 }
     }
 
     /// Takes one byte of the text; true when the stop string is complete with it.
@@ -210,21 +187,13 @@ mod tests {
     #[track_caller]
     fn check(stops: &[&str], pieces: &[&[u8]], texts: &[&str], stopped: Option<usize>) {
         let (got, got_stopped) = run(stops, pieces);
-        assert_eq!(
-            (got, got_stopped),
-            (texts.iter().map(|t| (*t).to_owned()).collect(), stopped)
-        );
+        assert_eq!((got, got_stopped), (texts.iter().map(|t| (*t).to_owned()).collect(), stopped));
     }
 
     #[test]
     fn a_character_is_shown_when_it_is_complete() {
         check(&[], &[b"a\xe4\xbd", b"\xa0b"], &["a", "你b", ""], None);
-        check(
-            &[],
-            &[b"\xf0", b"\x9f", b"\x98", b"\x80"],
-            &["", "", "", "😀", ""],
-            None,
-        );
+        check(&[], &[b"\xf0", b"\x9f", b"\x98", b"\x80"], &["", "", "", "😀", ""], None);
     }
 
     #[test]
@@ -243,22 +212,12 @@ mod tests {
         check(&["</s>"], &[b"hi</", b"s", b"> no"], &["hi", "", "", ""], Some(0));
         check(&["</s>"], &[b"hi</", b"b>"], &["hi", "</b>", ""], None);
         check(&["</s>"], &[b"hi</s"], &["hi", "</s"], None);
-        check(
-            &["你好"],
-            &[b"a\xe4\xbd\xa0\xe5", b"\xa5\xbdb"],
-            &["a", "", ""],
-            Some(0),
-        );
+        check(&["你好"], &[b"a\xe4\xbd\xa0\xe5", b"\xa5\xbdb"], &["a", "", ""], Some(0));
     }
 
     #[test]
     fn a_beginning_that_fails_may_hold_another() {
-        check(
-            &["aab"],
-            &[b"a", b"a", b"a", b"b"],
-            &["", "", "a", "", ""],
-            Some(0),
-        );
+        check(&["aab"], &[b"a", b"a", b"a", b"b"], &["", "", "a", "", ""], Some(0));
         check(&["abcd", "cx"], &[b"abc", b"x"], &["", "ab", ""], Some(1));
     }
 
@@ -272,20 +231,8 @@ mod tests {
     #[test]
     fn nothing_comes_after_the_stop() {
         let mut stream = TextStream::new(&["!"]);
-        assert_eq!(
-            stream.push(b"a!b"),
-            Emit {
-                text: "a".into(),
-                stopped: Some(0)
-            }
-        );
-        assert_eq!(
-            stream.push(b"c\xff"),
-            Emit {
-                text: String::new(),
-                stopped: Some(0)
-            }
-        );
+        assert_eq!(stream.push(b"a!b"), Emit { text: "a".into(), stopped: Some(0) });
+        assert_eq!(stream.push(b"c\xff"), Emit { text: String::new(), stopped: Some(0) });
         assert_eq!(stream.finish(), "");
     }
 

@@ -3,7 +3,7 @@
 
 use std::io::{PipeReader, PipeWriter};
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use reprise_engine::Fault;
@@ -65,26 +65,24 @@ pub fn run(pipes: Pipes, captured: &Captured) -> ExitCode {
 fn listen(mut pipe: PipeReader, outbox: &Outbox, queue: &SyncSender<RequestFrame>) {
     loop {
         match frame::read_control::<RequestFrame>(&mut pipe) {
-            Ok(RequestFrame {
-                id,
-                request: Request::Ping,
-            }) => outbox.send(Some(id), Event::Pong),
-            Ok(RequestFrame {
-                request: Request::Cancel { target },
-                ..
-            }) => outbox.cancel(target),
-            Ok(RequestFrame {
-                request: Request::Shutdown,
-                ..
-            }) => pipes::exit_at_once(0),
+            Ok(RequestFrame { id, request: Request::Ping }) => outbox.send(Some(id), Event::Pong),
+            Ok(RequestFrame { request: Request::Cancel { target }, .. }) => outbox.cancel(target),
+            Ok(RequestFrame { request: Request::Shutdown, .. }) => pipes::exit_at_once(0),
             Ok(frame) => {
-                if queue.send(frame).is_err() {
-                    return;
+                // Never waits here: the app's death must be noticed.
+                if let Err(TrySendError::Full(_)) = queue.try_send(frame) {
+                    tracing::error!("more requests than the app may send at a time");
+                    pipes::exit_at_once(3);
                 }
             }
             Err(FrameError::Closed) => {
                 tracing::info!("the app is gone");
                 pipes::exit_at_once(0);
+            }
+            Err(FrameError::Malformed(error)) => {
+                // The parser's own words may quote the conversation.
+                tracing::error!(kind = ?error.classify(), column = error.column(), "unreadable request");
+                pipes::exit_at_once(3);
             }
             Err(error) => {
                 tracing::error!(%error, "unreadable request");
@@ -111,7 +109,7 @@ impl Worker {
             next = match request {
                 Request::Load(spec) => self.with_model(spec, id),
                 other => {
-                    let event = self.without_model(other);
+                    let event = self.without_model(&other);
                     self.outbox.send(Some(id), event);
                     self.requests.recv().ok()
                 }
@@ -120,8 +118,8 @@ impl Worker {
     }
 
     /// What can be answered whether a model is loaded or not.
-    fn without_model(&mut self, request: Request) -> Event {
-        match request {
+    fn without_model(&mut self, request: &Request) -> Event {
+        match *request {
             Request::Unload => Event::Unloaded,
             Request::SendState { bytes } => self.send_state(bytes),
             Request::ReceiveState { bytes } => self.receive_state(bytes),
@@ -151,11 +149,7 @@ impl Worker {
                 }
                 Ok(mut session) => {
                     let info = session.info();
-                    tracing::info!(
-                        architecture = info.architecture,
-                        n_ctx = info.n_ctx,
-                        "model loaded"
-                    );
+                    tracing::info!(architecture = info.architecture, n_ctx = info.n_ctx, "model loaded");
                     reply.send(Event::Loaded(info.clone()));
                     self.serve_session(&mut session)
                 }
@@ -178,7 +172,7 @@ impl Worker {
                         Err(fault) => Event::Failed(fault),
                     }
                 }
-                other => self.without_model(other),
+                other => self.without_model(&other),
             };
             self.outbox.send(Some(id), event);
         }

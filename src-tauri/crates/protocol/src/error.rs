@@ -8,6 +8,6 @@ pub struct AppError {
     pub code: String,
     /// One sentence: what happened, and what is safe.
     pub message: String,
-    /// One sentence: what to do next. `null` where nothing can be done.
-    pub remedy: Option<String>,
+    /// One sentence: what to do next.
+    pub remedy: String,
 }

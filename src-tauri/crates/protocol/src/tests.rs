@@ -23,14 +23,14 @@ fn generated() -> BTreeMap<String, String> {
 fn add<T: TS + 'static>(files: &mut BTreeMap<String, String>, config: &Config) {
     let text = T::export_to_string(config).expect("a type of this crate has a declaration");
     // ts-rs opens with a note of its own; everything after it is the declaration and its imports.
-    let body: String = text
-        .lines()
-        .skip_while(|line| line.starts_with("//") || line.is_empty())
-        .fold(String::new(), |mut body, line| {
+    let body: String = text.lines().skip_while(|line| line.starts_with("//") || line.is_empty()).fold(
+        String::new(),
+        |mut body, line| {
             body.push_str(line.trim_end());
             body.push('\n');
             body
-        });
+        },
+    );
     files.insert(format!("{}.ts", T::name(config)), format!("{HEADER}{body}"));
 }
 
@@ -85,10 +85,7 @@ fn committed_typescript_is_current() {
 #[test]
 fn a_changed_a_missing_and_a_leftover_file_are_stale() {
     let files = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
     };
     let wanted = files(&[("A.ts", "a"), ("B.ts", "b"), ("C.ts", "c")]);
     let found = files(&[("A.ts", "a"), ("B.ts", "other"), ("D.ts", "d")]);
@@ -102,18 +99,10 @@ fn every_public_type_is_generated() {
     let generated = generated();
     for entry in fs::read_dir(source).expect("src can be listed") {
         let path = entry.expect("src can be listed").path();
-        for line in fs::read_to_string(&path)
-            .expect("a source file can be read")
-            .lines()
-        {
-            let declared = line
-                .strip_prefix("pub struct ")
-                .or_else(|| line.strip_prefix("pub enum "));
+        for line in fs::read_to_string(&path).expect("a source file can be read").lines() {
+            let declared = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "));
             let Some(declared) = declared else { continue };
-            let name = declared
-                .split(|c: char| !c.is_alphanumeric())
-                .next()
-                .unwrap_or_default();
+            let name = declared.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
             assert!(
                 generated.contains_key(&format!("{name}.ts")),
                 "{name} of {} is missing in tests::generated",
@@ -125,14 +114,7 @@ fn every_public_type_is_generated() {
 
 #[test]
 fn an_error_has_the_three_keys_the_ui_reads() {
-    let error = AppError {
-        code: "c".into(),
-        message: "m".into(),
-        remedy: None,
-    };
+    let error = AppError { code: "c".into(), message: "m".into(), remedy: "r".into() };
     let json = serde_json::to_value(&error).expect("plain data");
-    assert_eq!(
-        json,
-        serde_json::json!({ "code": "c", "message": "m", "remedy": null })
-    );
+    assert_eq!(json, serde_json::json!({ "code": "c", "message": "m", "remedy": "r" }));
 }

@@ -158,9 +158,7 @@ impl HistoryWriter {
 /// Returns how many there were.
 pub(crate) fn close_abandoned(writer: &mut HistoryWriter, now: Timestamp) -> Result<usize, StoreError> {
     let abandoned = {
-        let mut statement = writer
-            .conn
-            .prepare("SELECT * FROM messages WHERE state = 'streaming'")?;
+        let mut statement = writer.conn.prepare("SELECT * FROM messages WHERE state = 'streaming'")?;
         let rows = statement.query_map([], Message::from_row)?;
         rows.collect::<Result<Vec<_>, _>>()?
     };
@@ -185,7 +183,5 @@ fn require_streaming(tx: &Transaction<'_>, changed: usize, node: NodeId) -> Resu
         return Ok(());
     }
     find(tx, node)?;
-    Err(StoreError::Conflict {
-        why: "this answer is already finished",
-    })
+    Err(StoreError::Conflict { why: "this answer is already finished" })
 }

@@ -254,10 +254,7 @@ impl HistoryWriter {
             if let Some(leaf) = leaf {
                 crate::message::require_in(tx, leaf, id)?;
             }
-            tx.execute(
-                "UPDATE conversations SET active_leaf = ?2 WHERE id = ?1",
-                params![id, leaf],
-            )?;
+            tx.execute("UPDATE conversations SET active_leaf = ?2 WHERE id = ?1", params![id, leaf])?;
             Ok(())
         })
     }
@@ -281,10 +278,8 @@ impl HistoryWriter {
     /// Takes the conversation out of the trash, unchanged.
     pub fn restore(&mut self, id: ConversationId) -> Result<(), StoreError> {
         self.change(|tx| {
-            let changed = tx.execute(
-                "UPDATE conversations SET trashed_at = NULL WHERE id = ?1",
-                params![id],
-            )?;
+            let changed =
+                tx.execute("UPDATE conversations SET trashed_at = NULL WHERE id = ?1", params![id])?;
             require_found(changed, id)
         })
     }
@@ -299,10 +294,8 @@ pub(crate) fn find(conn: &Connection, id: ConversationId) -> Result<Conversation
 
 /// A clock that was set back does not move a conversation back.
 pub(crate) fn touch(tx: &Transaction<'_>, id: ConversationId, now: Timestamp) -> Result<(), StoreError> {
-    let changed = tx.execute(
-        "UPDATE conversations SET updated = max(updated, ?2) WHERE id = ?1",
-        params![id, now],
-    )?;
+    let changed =
+        tx.execute("UPDATE conversations SET updated = max(updated, ?2) WHERE id = ?1", params![id, now])?;
     require_found(changed, id)
 }
 
@@ -314,8 +307,5 @@ fn require_found(changed: usize, id: ConversationId) -> Result<(), StoreError> {
 }
 
 fn not_found(id: ConversationId) -> StoreError {
-    StoreError::NotFound {
-        noun: "conversation",
-        id: id.to_string(),
-    }
+    StoreError::NotFound { noun: "conversation", id: id.to_string() }
 }

@@ -99,11 +99,7 @@ impl DataDir {
 }
 
 fn unusable(path: &Path, why: impl Into<String>) -> StoreError {
-    StoreError::Unusable {
-        path: path.to_owned(),
-        why: why.into(),
-        source: None,
-    }
+    StoreError::Unusable { path: path.to_owned(), why: why.into(), source: None }
 }
 
 fn unreadable(path: &Path, error: io::Error) -> StoreError {
@@ -112,11 +108,7 @@ fn unreadable(path: &Path, error: io::Error) -> StoreError {
         io::ErrorKind::NotADirectory => "part of its path is a file, not a folder".to_owned(),
         _ => error.to_string(),
     };
-    StoreError::Unusable {
-        path: path.to_owned(),
-        why,
-        source: Some(error),
-    }
+    StoreError::Unusable { path: path.to_owned(), why, source: Some(error) }
 }
 
 /// Makes a folder that only its owner may enter.

@@ -202,23 +202,15 @@ impl StoreError {
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
-                path: path.to_owned(),
-                source: Some(error),
-            },
-            _ => Self::Unusable {
-                path: path.to_owned(),
-                why: error.to_string(),
-                source: Some(error),
-            },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::ReadOnly { path: path.to_owned(), source: Some(error) }
+            }
+            _ => Self::Unusable { path: path.to_owned(), why: error.to_string(), source: Some(error) },
         }
     }
 
     pub(crate) fn damaged(file: &Path, detail: impl Into<String>) -> Self {
-        Self::Damaged {
-            file: file.to_owned(),
-            detail: detail.into(),
-        }
+        Self::Damaged { file: file.to_owned(), detail: detail.into() }
     }
 }
 
@@ -233,10 +225,7 @@ impl From<rusqlite::Error> for StoreError {
             E::SqliteFailure(failure, _) => match failure.code {
                 ErrorCode::DiskFull => Self::DiskFull,
                 ErrorCode::SystemIoFailure => Self::Disk { detail },
-                ErrorCode::ReadOnly => Self::ReadOnly {
-                    path: HISTORY.into(),
-                    source: None,
-                },
+                ErrorCode::ReadOnly => Self::ReadOnly { path: HISTORY.into(), source: None },
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
                     Self::damaged(Path::new(HISTORY), detail)
                 }
@@ -256,10 +245,6 @@ impl Holder {
     /// The calling process, since `now`, under the name people know the program by.
     #[must_use]
     pub fn this_process(program: impl Into<String>, now: Timestamp) -> Self {
-        Self {
-            pid: std::process::id(),
-            program: program.into(),
-            since: now,
-        }
+        Self { pid: std::process::id(), program: program.into(), since: now }
     }
 }

@@ -81,10 +81,7 @@ impl History {
             .and_then(|()| schema::upgrade(&mut conn, dir, version, steps, holder.since))
             .map_err(|error| located(&path, error))?;
         let mut writer = HistoryWriter {
-            history: Self {
-                conn,
-                dir: dir.clone(),
-            },
+            history: Self { conn, dir: dir.clone() },
             _lock: lock,
             opening: Opening::default(),
         };
@@ -106,20 +103,13 @@ impl History {
                 conn
             }
             Found::Version(found) if found < known => {
-                return Err(StoreError::Older {
-                    file: path,
-                    found,
-                    known,
-                });
+                return Err(StoreError::Older { file: path, found, known });
             }
             Found::Version(_) => schema::open_reading(&path).map_err(|error| located(&path, error))?,
         };
         configure(&conn)?;
         conn.pragma_update(None, "query_only", true)?;
-        Ok(Self {
-            conn,
-            dir: dir.clone(),
-        })
+        Ok(Self { conn, dir: dir.clone() })
     }
 
     /// The data folder that this library lies in.
@@ -133,10 +123,7 @@ impl History {
 fn located(file: &Path, error: StoreError) -> StoreError {
     match error {
         StoreError::Damaged { detail, .. } => StoreError::damaged(file, detail),
-        StoreError::ReadOnly { source, .. } => StoreError::ReadOnly {
-            path: file.to_owned(),
-            source,
-        },
+        StoreError::ReadOnly { source, .. } => StoreError::ReadOnly { path: file.to_owned(), source },
         error => error,
     }
 }
@@ -179,10 +166,7 @@ impl HistoryWriter {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Immediate: waits for the lock at the start, where the busy timeout still applies.
-        let transaction = self
-            .history
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.history.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = change(&transaction)?;
         transaction.commit()?;
         Ok(result)

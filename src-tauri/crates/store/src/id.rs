@@ -50,11 +50,7 @@ const fn civil_date(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
     (year, month, day)
 }
@@ -76,9 +72,7 @@ impl ToSql for Timestamp {
 impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let ms = value.as_i64()?;
-        u64::try_from(ms)
-            .map(Self::from_millis)
-            .map_err(|_| FromSqlError::OutOfRange(ms))
+        u64::try_from(ms).map(Self::from_millis).map_err(|_| FromSqlError::OutOfRange(ms))
     }
 }
 

@@ -47,10 +47,7 @@ impl IndexCheck {
 impl History {
     /// Reads everything and compares. Takes as long as reading the file does.
     pub fn integrity_check(&self) -> Result<IntegrityReport, StoreError> {
-        let mut report = IntegrityReport {
-            index: self.check_index()?,
-            ..IntegrityReport::default()
-        };
+        let mut report = IntegrityReport { index: self.check_index()?, ..IntegrityReport::default() };
         self.conn.pragma(None, "integrity_check", 100, |row| {
             let line: String = row.get(0)?;
             if line != "ok" {
@@ -60,9 +57,7 @@ impl History {
         })?;
         self.conn.pragma_query(None, "foreign_key_check", |row| {
             let table: String = row.get(0)?;
-            report
-                .problems
-                .push(format!("a row of {table} refers to something that is gone"));
+            report.problems.push(format!("a row of {table} refers to something that is gone"));
             Ok(())
         })?;
         let mut statement = self.conn.prepare("SELECT * FROM messages ORDER BY seq")?;

@@ -39,10 +39,7 @@ impl WriterLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Busy {
-                    dir: dir.root().to_owned(),
-                    holder: Self::holder(dir),
-                });
+                return Err(StoreError::Busy { dir: dir.root().to_owned(), holder: Self::holder(dir) });
             }
             Err(TryLockError::Error(error)) => {
                 return Err(StoreError::Unusable {
@@ -52,10 +49,7 @@ impl WriterLock {
                 });
             }
         }
-        let lock = Self {
-            info: dir.writer_info(),
-            file,
-        };
+        let lock = Self { info: dir.writer_info(), file };
         lock.introduce(holder)?;
         Ok(lock)
     }

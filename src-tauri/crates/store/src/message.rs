@@ -204,21 +204,12 @@ struct Details {
 impl Details {
     fn read(row: &Row<'_>, column: &str) -> rusqlite::Result<Self> {
         Ok(match row.get_ref(column)? {
-            ValueRef::Null => Self {
-                value: None,
-                unreadable: false,
-            },
+            ValueRef::Null => Self { value: None, unreadable: false },
             ValueRef::Text(json) => {
                 let value = serde_json::from_slice(json).ok();
-                Self {
-                    unreadable: value.is_none(),
-                    value,
-                }
+                Self { unreadable: value.is_none(), value }
             }
-            _ => Self {
-                value: None,
-                unreadable: true,
-            },
+            _ => Self { value: None, unreadable: true },
         })
     }
 }
@@ -259,10 +250,7 @@ impl History {
     /// The whole tree, in the order in which the messages were added: parents before children.
     pub fn messages(&self, conversation: ConversationId) -> Result<Vec<Message>, StoreError> {
         self.conversation(conversation)?;
-        self.messages_where(
-            "SELECT * FROM messages WHERE conversation = ?1 ORDER BY seq",
-            [conversation],
-        )
+        self.messages_where("SELECT * FROM messages WHERE conversation = ?1 ORDER BY seq", [conversation])
     }
 
     /// What follows `node`, one for each branch, in the order in which they were added.
@@ -367,10 +355,7 @@ pub(crate) fn show(
     node: NodeId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversations SET active_leaf = ?2 WHERE id = ?1",
-        params![conversation, node],
-    )?;
+    tx.execute("UPDATE conversations SET active_leaf = ?2 WHERE id = ?1", params![conversation, node])?;
     conversation::touch(tx, conversation, now)
 }
 
@@ -382,9 +367,7 @@ pub(crate) fn require_in(
 ) -> Result<Message, StoreError> {
     let message = find(conn, node)?;
     if message.conversation != conversation {
-        return Err(StoreError::Conflict {
-            why: "the message belongs to another conversation",
-        });
+        return Err(StoreError::Conflict { why: "the message belongs to another conversation" });
     }
     Ok(message)
 }
@@ -398,9 +381,7 @@ fn require_follows(
 ) -> Result<(), StoreError> {
     let parent = require_in(conn, parent, conversation)?;
     if parent.state == MessageState::Streaming {
-        return Err(StoreError::Conflict {
-            why: "the answer that it follows is still being written",
-        });
+        return Err(StoreError::Conflict { why: "the answer that it follows is still being written" });
     }
     if role == Role::System {
         return Err(StoreError::Conflict {
@@ -411,8 +392,5 @@ fn require_follows(
 }
 
 pub(crate) fn not_found(node: NodeId) -> StoreError {
-    StoreError::NotFound {
-        noun: "message",
-        id: node.to_string(),
-    }
+    StoreError::NotFound { noun: "message", id: node.to_string() }
 }

@@ -36,9 +36,8 @@ impl HistoryWriter {
     /// Erases every conversation in the trash.
     pub fn empty_trash(&mut self) -> Result<PurgeReport, StoreError> {
         let trashed: Vec<ConversationId> = {
-            let mut statement = self
-                .conn
-                .prepare("SELECT id FROM conversations WHERE trashed_at IS NOT NULL")?;
+            let mut statement =
+                self.conn.prepare("SELECT id FROM conversations WHERE trashed_at IS NOT NULL")?;
             let rows = statement.query_map([], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         };

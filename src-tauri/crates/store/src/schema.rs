@@ -68,11 +68,7 @@ pub(crate) fn inspect(path: &Path, known: u32) -> Result<Found, StoreError> {
         });
     }
     if version > known {
-        return Err(StoreError::Newer {
-            file: path.to_owned(),
-            found: version,
-            known,
-        });
+        return Err(StoreError::Newer { file: path.to_owned(), found: version, known });
     }
     Ok(Found::Version(version))
 }
@@ -122,10 +118,7 @@ impl Header {
     fn whole(&self, path: &Path) -> Result<(), StoreError> {
         let expected = self.pages * self.page_bytes;
         if self.pages_are_valid && self.file_bytes < expected {
-            let why = format!(
-                "it was cut short: {} of {expected} bytes are there",
-                self.file_bytes
-            );
+            let why = format!("it was cut short: {} of {expected} bytes are there", self.file_bytes);
             return Err(StoreError::damaged(path, why));
         }
         Ok(())
@@ -137,8 +130,7 @@ impl Header {
 pub(crate) fn open_reading(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let beside_a_writer = Connection::open_with_flags(path, flags).and_then(|conn| {
-        conn.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
-            .map(|()| conn)
+        conn.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).map(|()| conn)
     });
     let error = match beside_a_writer {
         Ok(conn) => return Ok(conn),
@@ -234,15 +226,11 @@ pub(crate) fn upgrade(
     if from == version_of(steps) {
         return Ok(None);
     }
-    let backup = back_up(conn, dir, from, now).map_err(|source| StoreError::Upgrade {
-        backup: None,
-        source: Box::new(source),
-    })?;
+    let backup = back_up(conn, dir, from, now)
+        .map_err(|source| StoreError::Upgrade { backup: None, source: Box::new(source) })?;
     tracing::info!(from, to = version_of(steps), backup = %backup.display(), "upgrading history.db");
-    run(conn, steps).map_err(|source| StoreError::Upgrade {
-        backup: Some(backup.clone()),
-        source: Box::new(source),
-    })?;
+    run(conn, steps)
+        .map_err(|source| StoreError::Upgrade { backup: Some(backup.clone()), source: Box::new(source) })?;
     Ok(Some(backup))
 }
 
@@ -257,9 +245,7 @@ pub(crate) fn run(conn: &mut Connection, steps: &[Step]) -> Result<(), StoreErro
     let migrations = Migrations::new(sql.iter().map(|sql| M::up(sql).foreign_key_check()).collect());
     migrations.to_latest(conn).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
-        error => StoreError::Storage {
-            detail: error.to_string(),
-        },
+        error => StoreError::Storage { detail: error.to_string() },
     })
 }
 
@@ -273,14 +259,9 @@ fn back_up(conn: &Connection, dir: &DataDir, version: u32, now: Timestamp) -> Re
     let partial = folder.join(UNFINISHED);
     let io_error = |error| StoreError::io(&partial, error);
     // VACUUM INTO accepts an empty file; made beforehand so that only its owner may read it.
-    private_file(&partial)
-        .and_then(|file| file.set_len(0))
-        .map_err(io_error)?;
+    private_file(&partial).and_then(|file| file.set_len(0)).map_err(io_error)?;
     // Bound as bytes: a path need not be UTF-8.
-    conn.execute(
-        "VACUUM INTO CAST(?1 AS TEXT)",
-        [partial.as_os_str().as_encoded_bytes()],
-    )?;
+    conn.execute("VACUUM INTO CAST(?1 AS TEXT)", [partial.as_os_str().as_encoded_bytes()])?;
     let verdict: String =
         open_unchanging(&partial)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
@@ -347,11 +328,7 @@ fn cannot_open(path: &Path, error: io::Error) -> StoreError {
         io::ErrorKind::PermissionDenied => "you are not allowed to read it".to_owned(),
         _ => error.to_string(),
     };
-    StoreError::Unusable {
-        path: path.to_owned(),
-        why,
-        source: Some(error),
-    }
+    StoreError::Unusable { path: path.to_owned(), why, source: Some(error) }
 }
 
 #[cfg(test)]

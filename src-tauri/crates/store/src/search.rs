@@ -123,9 +123,7 @@ impl History {
             "SELECT rowid FROM search_index WHERE search_index MATCH ?1 AND rowid > 0
              ORDER BY rowid DESC LIMIT 1 OFFSET ?2",
         )?;
-        let floor = statement
-            .query_row(params![expression, ranked - 1], |row| row.get(0))
-            .optional()?;
+        let floor = statement.query_row(params![expression, ranked - 1], |row| row.get(0)).optional()?;
         Ok(floor.unwrap_or(0))
     }
 
@@ -183,9 +181,8 @@ impl HistoryWriter {
 
 /// Enters a message's text, or replaces it.
 pub(crate) fn put_message(tx: &Transaction<'_>, id: NodeId, text: &str) -> Result<(), StoreError> {
-    let seq: i64 = tx
-        .prepare_cached("SELECT seq FROM messages WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))?;
+    let seq: i64 =
+        tx.prepare_cached("SELECT seq FROM messages WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
     put(tx, seq, text)
 }
 
@@ -210,8 +207,7 @@ pub(crate) fn remove_conversation(tx: &Transaction<'_>, id: ConversationId) -> R
 }
 
 fn put(tx: &Transaction<'_>, entry: i64, text: &str) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM search_index WHERE rowid = ?1")?
-        .execute([entry])?;
+    tx.prepare_cached("DELETE FROM search_index WHERE rowid = ?1")?.execute([entry])?;
     insert(tx, entry, text)
 }
 

@@ -25,12 +25,7 @@ impl TokenSequence {
         let blob: Option<Vec<u8>> = row.get("token_ids")?;
         Ok(identity.zip(blob).map(|(identity, blob)| Self {
             identity,
-            ids: blob
-                .as_chunks()
-                .0
-                .iter()
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect(),
+            ids: blob.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
         }))
     }
 }

@@ -13,6 +13,6 @@ code: string,
  */
 message: string,
 /**
- * One sentence: what to do next. `null` where nothing can be done.
+ * One sentence: what to do next.
  */
-remedy: string | null, };
+remedy: string, };

@@ -17,10 +17,7 @@ pub(super) struct Worker {
 /// Starts `command` with the four pipes at descriptors 3 to 6, in a process group of its own: a Ctrl-C
 /// in the terminal is for the app, which then ends the worker in order.
 pub(super) fn spawn(mut command: Command, ends: WorkerEnds) -> std::io::Result<Worker> {
-    let map = |fd: OwnedFd, child_fd: i32| FdMapping {
-        parent_fd: fd,
-        child_fd,
-    };
+    let map = |fd: OwnedFd, child_fd: i32| FdMapping { parent_fd: fd, child_fd };
     command
         .process_group(0)
         .fd_mappings(vec![
@@ -32,7 +29,5 @@ pub(super) fn spawn(mut command: Command, ends: WorkerEnds) -> std::io::Result<W
         .map_err(std::io::Error::other)?;
     // `command` owns our copies of the worker's ends; they close when it is dropped here, so that the
     // worker's death is seen as the end of its pipes.
-    Ok(Worker {
-        child: command.spawn()?,
-    })
+    Ok(Worker { child: command.spawn()? })
 }

@@ -40,15 +40,20 @@ pub(super) fn spawn(mut command: Command, ends: WorkerEnds) -> io::Result<Worker
         }
     }
     let names = handles.map(|handle| (handle as usize).to_string()).join(",");
-    let child = command
+    let mut child = command
         .env("REPRISE_PIPES", names)
         .creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP)
         .spawn()?;
+    // From here on only the worker holds its ends: its death is seen as the end of its pipes.
     drop(ends);
-    Ok(Worker {
-        _job: ending_with_us(&child)?,
-        child,
-    })
+    match ending_with_us(&child) {
+        Ok(job) => Ok(Worker { child, _job: job }),
+        Err(error) => {
+            // Nothing would end it with the app. The first error is the one to tell.
+            let _ = child.kill();
+            Err(error)
+        }
+    }
 }
 
 fn ending_with_us(child: &Child) -> io::Result<OwnedHandle> {

@@ -21,15 +21,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-const WEEKDAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// A moment, and how far the wall clock was from UTC then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,10 +78,7 @@ impl LocalTime {
             .unix_seconds
             .clamp(-62_135_596_800, 253_402_300_799)
             .saturating_add(i64::from(self.utc_offset_seconds));
-        let (days, seconds) = (
-            local.div_euclid(SECONDS_PER_DAY),
-            local.rem_euclid(SECONDS_PER_DAY),
-        );
+        let (days, seconds) = (local.div_euclid(SECONDS_PER_DAY), local.rem_euclid(SECONDS_PER_DAY));
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);
@@ -98,19 +87,11 @@ impl LocalTime {
         let from_march = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * from_march + 2) / 153;
         let day = from_march - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let before_march = 59 + i64::from(leap);
-        let day_of_year = if month > 2 {
-            from_march + before_march + 1
-        } else {
-            from_march - 306 + 1
-        };
+        let day_of_year = if month > 2 { from_march + before_march + 1 } else { from_march - 306 + 1 };
         Civil {
             year,
             month,
@@ -178,11 +159,7 @@ impl Civil {
 }
 
 fn name(names: &[&'static str], index: i64) -> &'static str {
-    usize::try_from(index)
-        .ok()
-        .and_then(|index| names.get(index))
-        .copied()
-        .unwrap_or_default()
+    usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
 fn short(name: &str) -> &str {

@@ -81,9 +81,7 @@ pub enum TemplateError {
 
 fn raised(message: Option<&str>) -> String {
     // Its own full stop would double ours.
-    message.map_or_else(String::new, |message| {
-        format!(": {}", message.trim_end_matches('.'))
-    })
+    message.map_or_else(String::new, |message| format!(": {}", message.trim_end_matches('.')))
 }
 
 fn in_line(line: Option<usize>) -> String {
@@ -109,9 +107,7 @@ pub(super) fn from_engine(error: &minijinja::Error, source: &str, output_limit: 
     let mut next: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = next {
         if let Some(RaisedByTemplate(message)) = cause.downcast_ref() {
-            return TemplateError::Raised {
-                message: own_words(message, source),
-            };
+            return TemplateError::Raised { message: own_words(message, source) };
         }
         if let Some(inner) = cause.downcast_ref() {
             innermost = inner;
@@ -134,17 +130,10 @@ pub(super) fn from_engine(error: &minijinja::Error, source: &str, output_limit: 
         // The parser has seen no conversation.
         ErrorKind::SyntaxError | ErrorKind::BadEscape => TemplateError::Syntax {
             line: line.unwrap_or(1),
-            message: shown(if detail.is_empty() {
-                "bad escape in a string"
-            } else {
-                detail
-            }),
+            message: shown(if detail.is_empty() { "bad escape in a string" } else { detail }),
         },
         ErrorKind::UndefinedError => TemplateError::Undefined { line },
-        kind => TemplateError::Runtime {
-            line,
-            message: runtime_message(kind, detail, source),
-        },
+        kind => TemplateError::Runtime { line, message: runtime_message(kind, detail, source) },
     }
 }
 
@@ -200,20 +189,12 @@ pub(super) fn runtime_message(kind: ErrorKind, detail: &str, source: &str) -> St
         }
         _ => false,
     };
-    if safe && !detail.is_empty() {
-        shown(detail)
-    } else {
-        shown(&kind.to_string())
-    }
+    if safe && !detail.is_empty() { shown(detail) } else { shown(&kind.to_string()) }
 }
 
 /// Makes text of a template fit for a sentence: no control characters, no novel.
 fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }

@@ -36,9 +36,7 @@ pub(super) fn call_method(
         }
         (Some(text), "rsplit") => {
             let (separator, most): (&str, Option<i64>) = from_args(args)?;
-            let most = most
-                .and_then(|most| usize::try_from(most).ok())
-                .unwrap_or(usize::MAX);
+            let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
             let mut parts: Vec<&str> = text.rsplitn(most.saturating_add(1), separator).collect();
             parts.reverse();
             Ok(parts.into_iter().map(Value::from).collect())

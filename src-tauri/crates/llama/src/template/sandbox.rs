@@ -139,16 +139,10 @@ impl SandboxedRenderer {
                 limit: self.limits.source_bytes,
             });
         }
-        let request = serde_json::to_vec(&Request {
-            source,
-            limits: self.limits,
-            input,
-        })
-        .map_err(|error| unavailable("the request could not be written", &error))?;
+        let request = serde_json::to_vec(&Request { source, limits: self.limits, input })
+            .map_err(|error| unavailable("the request could not be written", &error))?;
         let output = input.map_or(0, |input| self.limits.output_for(input));
-        let cap = output
-            .saturating_mul(JSON_EXPANSION)
-            .saturating_add(ANSWER_FRAME_BYTES);
+        let cap = output.saturating_mul(JSON_EXPANSION).saturating_add(ANSWER_FRAME_BYTES);
         let answer = match self.exchange(&request, cap)? {
             Reply::Answer(answer) => answer,
             Reply::TooLarge => return Err(TemplateError::OutputTooLarge { limit: output }),
@@ -163,9 +157,7 @@ impl SandboxedRenderer {
         let mut child = Reaped(self.spawn()?);
         let (stdin, stdout, stderr) = (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
         let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
-            return Err(TemplateError::Unavailable {
-                reason: "the renderer has no pipes".into(),
-            });
+            return Err(TemplateError::Unavailable { reason: "the renderer has no pipes".into() });
         };
         thread::scope(|scope| {
             // Each stream has its thread: a child that does not read, or writes without end,
@@ -214,9 +206,7 @@ impl SandboxedRenderer {
             const CREATE_NO_WINDOW: u32 = 0x0800_0000;
             command.creation_flags(CREATE_NO_WINDOW);
         }
-        command
-            .spawn()
-            .map_err(|error| unavailable("the renderer did not start", &error))
+        command.spawn().map_err(|error| unavailable("the renderer did not start", &error))
     }
 }
 
@@ -265,26 +255,22 @@ fn cause_of_death(note: &[u8]) -> TemplateError {
     } else if note.contains("overflowed its stack") {
         TemplateError::TooDeep
     } else {
-        TemplateError::Unavailable {
-            reason: "the renderer ended unexpectedly".into(),
-        }
+        TemplateError::Unavailable { reason: "the renderer ended unexpectedly".into() }
     }
 }
 
 fn unexpected(answer: Answer) -> TemplateError {
     match answer {
         Answer::Failed(error) => error,
-        Answer::Compiled | Answer::Rendered(_) => TemplateError::Unavailable {
-            reason: "the renderer answered something else".into(),
-        },
+        Answer::Compiled | Answer::Rendered(_) => {
+            TemplateError::Unavailable { reason: "the renderer answered something else".into() }
+        }
     }
 }
 
 /// `error` is one of the operating system or of a JSON parser, which quotes no values.
 fn unavailable(what: &str, error: &impl std::fmt::Display) -> TemplateError {
-    TemplateError::Unavailable {
-        reason: format!("{what} ({error})"),
-    }
+    TemplateError::Unavailable { reason: format!("{what} ({error})") }
 }
 
 /// The whole life of the child: one request in, one answer out. Sets limits on the calling
@@ -305,10 +291,8 @@ pub fn run_child_main(mut stdin: impl Read, mut stdout: impl Write) -> ExitCode 
     drop(request);
     end_after(received.limits.time + ORPHAN_GRACE);
 
-    let memory = received
-        .limits
-        .memory_bytes
-        .saturating_add(input_bytes.saturating_mul(MEMORY_PER_INPUT_BYTE));
+    let memory =
+        received.limits.memory_bytes.saturating_add(input_bytes.saturating_mul(MEMORY_PER_INPUT_BYTE));
     let work = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         // Here, where the stack is already counted to what the process has.
         let answer = match limit_memory(memory) {
@@ -331,15 +315,9 @@ pub fn run_child_main(mut stdin: impl Read, mut stdout: impl Write) -> ExitCode 
         },
     };
     let length = (answer.len() as u64).to_le_bytes();
-    let written = stdout
-        .write_all(&length)
-        .and_then(|()| stdout.write_all(&answer))
-        .and_then(|()| stdout.flush());
-    if written.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let written =
+        stdout.write_all(&length).and_then(|()| stdout.write_all(&answer)).and_then(|()| stdout.flush());
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn answer(received: &ReceivedRequest) -> Answer {
@@ -366,13 +344,7 @@ fn end_after(time: Duration) {
 fn forbid_core_file() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     // Lowering one's own limit is always allowed.
-    let _ = setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    );
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 #[cfg(not(unix))]
@@ -384,16 +356,8 @@ fn limit_memory(more: u64) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = address_space()?.saturating_add(more);
     // A limit that came from outside may be tighter already, and cannot be raised.
-    let limit = getrlimit(Resource::As)
-        .current
-        .map_or(limit, |outer| outer.min(limit));
-    setrlimit(
-        Resource::As,
-        Rlimit {
-            current: Some(limit),
-            maximum: Some(limit),
-        },
-    )?;
+    let limit = getrlimit(Resource::As).current.map_or(limit, |outer| outer.min(limit));
+    setrlimit(Resource::As, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     Ok(())
 }
 
@@ -409,13 +373,7 @@ fn address_space() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     status
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmSize:")?
-                .split_whitespace()
-                .next()?
-                .parse::<u64>()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix("VmSize:")?.split_whitespace().next()?.parse::<u64>().ok())
         .map(|kib| kib * 1024)
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -8,10 +8,7 @@ use serde::Deserialize;
 use super::*;
 
 /// Saturday, 6 July 2024, 05:04:03, as in `render_expected.py`.
-const NOW: LocalTime = LocalTime {
-    unix_seconds: 1_720_235_043,
-    utc_offset_seconds: 7_200,
-};
+const NOW: LocalTime = LocalTime { unix_seconds: 1_720_235_043, utc_offset_seconds: 7_200 };
 
 #[derive(Deserialize)]
 struct Conversation {
@@ -35,10 +32,7 @@ fn render(source: &str, messages: &[(&str, &str)]) -> Result<String, TemplateErr
 fn render_within(source: &str, messages: &[(&str, &str)], limits: Limits) -> Result<String, TemplateError> {
     let messages: Vec<ChatMessage> = messages
         .iter()
-        .map(|(role, content)| ChatMessage {
-            role: (*role).into(),
-            content: (*content).into(),
-        })
+        .map(|(role, content)| ChatMessage { role: (*role).into(), content: (*content).into() })
         .collect();
     ChatTemplate::compile(source, limits)?.render(&RenderInput {
         messages: &messages,
@@ -60,11 +54,7 @@ fn check_fixture(source: &str, expected: &str) {
     let template = ChatTemplate::compile(source, Limits::default()).unwrap();
     for conversation in &conversations {
         for add_generation_prompt in [false, true] {
-            let suffix = if add_generation_prompt {
-                ", to be answered"
-            } else {
-                ""
-            };
+            let suffix = if add_generation_prompt { ", to be answered" } else { "" };
             let name = format!("{}{suffix}", conversation.name);
             let rendered = template.render(&RenderInput {
                 messages: &conversation.messages,
@@ -76,26 +66,23 @@ fn check_fixture(source: &str, expected: &str) {
             });
             let rendered = match rendered {
                 Ok(text) => Expected::Text(text),
-                Err(TemplateError::Raised { message }) => Expected::Raised {
-                    raised: message.unwrap_or_default(),
-                },
+                Err(TemplateError::Raised { message }) => {
+                    Expected::Raised { raised: message.unwrap_or_default() }
+                }
                 Err(error) => panic!("{name}: {error}"),
             };
             let wanted = expected.remove(&name).unwrap();
             let wanted = match wanted {
                 // Shown without the full stops that would double ours.
-                Expected::Raised { raised } => Expected::Raised {
-                    raised: raised.trim_end_matches('.').to_owned(),
-                },
+                Expected::Raised { raised } => {
+                    Expected::Raised { raised: raised.trim_end_matches('.').to_owned() }
+                }
                 text @ Expected::Text(_) => text,
             };
             assert_eq!(rendered, wanted, "{name}");
         }
     }
-    assert!(
-        expected.is_empty(),
-        "conversations that were not rendered: {expected:?}"
-    );
+    assert!(expected.is_empty(), "conversations that were not rendered: {expected:?}");
 }
 
 macro_rules! fixtures {
@@ -115,10 +102,7 @@ fixtures! { smollm2 chatml llama3_style gemma_style mistral_style reasoning_styl
 #[test]
 fn the_built_in_template_is_chatml() {
     assert_eq!(CHATML, include_str!("../../tests/templates/chatml.jinja"));
-    let messages = [ChatMessage {
-        role: "user".into(),
-        content: "Hi {{ 1 }}".into(),
-    }];
+    let messages = [ChatMessage { role: "user".into(), content: "Hi {{ 1 }}".into() }];
     let rendered = ChatTemplate::chatml().render(&RenderInput {
         messages: &messages,
         add_generation_prompt: true,
@@ -142,19 +126,13 @@ fn dates_are_those_of_the_calendar() {
         (1_709_251_200, -3_600, "2024-02-29 Thu 060 23:00:00 11 PM"),
         (4_107_542_400, 0, "2100-03-01 Mon 060 00:00:00 12 AM"),
     ] {
-        let time = LocalTime {
-            unix_seconds,
-            utc_offset_seconds,
-        };
+        let time = LocalTime { unix_seconds, utc_offset_seconds };
         assert_eq!(time.strftime("%Y-%m-%d %a %j %H:%M:%S %I %p"), expected);
     }
     for (format, expected) in [("%", "%"), ("%-", "%-"), ("%q%-q", "%q%-q"), ("", "")] {
         assert_eq!(NOW.strftime(format), expected);
     }
-    let far = LocalTime {
-        unix_seconds: i64::MAX,
-        utc_offset_seconds: i32::MAX,
-    };
+    let far = LocalTime { unix_seconds: i64::MAX, utc_offset_seconds: i32::MAX };
     assert!(far.strftime("%Y").starts_with("100"));
 }
 
@@ -162,16 +140,14 @@ fn dates_are_those_of_the_calendar() {
 fn variables_of_a_caller_do_not_replace_the_conversation() {
     let mut extra = serde_json::Map::new();
     extra.insert("messages".into(), serde_json::Value::from("replaced"));
-    let rendered = ChatTemplate::compile("{{ messages }}", Limits::default())
-        .unwrap()
-        .render(&RenderInput {
-            messages: &[],
-            add_generation_prompt: false,
-            bos_token: "",
-            eos_token: "",
-            now: NOW,
-            extra: &extra,
-        });
+    let rendered = ChatTemplate::compile("{{ messages }}", Limits::default()).unwrap().render(&RenderInput {
+        messages: &[],
+        add_generation_prompt: false,
+        bos_token: "",
+        eos_token: "",
+        now: NOW,
+        extra: &extra,
+    });
     assert_eq!(rendered.as_deref(), Ok("[]"));
 }
 
@@ -186,10 +162,7 @@ fn check_error(source: &str, expected: &TemplateError, sentence: &str) {
 fn a_syntax_error_names_its_line() {
     check_error(
         "a\nb {% if %}",
-        &TemplateError::Syntax {
-            line: 2,
-            message: "unexpected end of block".into(),
-        },
+        &TemplateError::Syntax { line: 2, message: "unexpected end of block".into() },
         "The model's chat template has a mistake in line 2: unexpected end of block.",
     );
 }
@@ -198,9 +171,7 @@ fn a_syntax_error_names_its_line() {
 fn a_template_may_refuse_in_its_own_words_but_not_in_those_of_the_conversation() {
     check_error(
         "{{ raise_exception('Roles don\\'t alternate.') }}",
-        &TemplateError::Raised {
-            message: Some("Roles don't alternate".into()),
-        },
+        &TemplateError::Raised { message: Some("Roles don't alternate".into()) },
         "The model's chat template refuses this conversation: Roles don't alternate.",
     );
     check_error(
@@ -211,17 +182,13 @@ fn a_template_may_refuse_in_its_own_words_but_not_in_those_of_the_conversation()
     // Also from within a block and a macro.
     check_error(
         "{% macro m() %}{{ raise_exception('no') }}{% endmacro %}{% block b %}{{ m() }}{% endblock %}",
-        &TemplateError::Raised {
-            message: Some("no".into()),
-        },
+        &TemplateError::Raised { message: Some("no".into()) },
         "The model's chat template refuses this conversation: no.",
     );
     // Control characters could drive a terminal.
     check_error(
         "{{ raise_exception('a\u{1b}[31mb') }}",
-        &TemplateError::Raised {
-            message: Some("a [31mb".into()),
-        },
+        &TemplateError::Raised { message: Some("a [31mb".into()) },
         "The model's chat template refuses this conversation: a [31mb.",
     );
 }
@@ -238,20 +205,14 @@ fn a_failure_names_its_line_and_never_the_conversation() {
         ("{{ 'x' is notest }}", "test notest is unknown"),
         ("{{ nofunction() }}", "nofunction is unknown"),
         ("{{ 'x'.nomethod() }}", "string has no method named nomethod"),
-        (
-            "{{ 1 + 'x' }}",
-            "tried to use + operator on unsupported types number and string",
-        ),
+        ("{{ 1 + 'x' }}", "tried to use + operator on unsupported types number and string"),
         // A name or a value that comes from the conversation is left out.
         ("{{ [1]|map(messages[0].content)|list }}", "unknown filter"),
         ("{{ messages[0].content|int }}", "invalid operation"),
         ("{% include messages[0].content %}", "template not found"),
     ] {
         let error = render(source, &[("user", "my secret")]).unwrap_err();
-        let expected = TemplateError::Runtime {
-            line: Some(1),
-            message: message.to_owned(),
-        };
+        let expected = TemplateError::Runtime { line: Some(1), message: message.to_owned() };
         assert_eq!(error, expected, "{source}");
     }
 }
@@ -273,10 +234,7 @@ fn files_cannot_be_reached() {
         "{% from 'Cargo.toml' import x %}",
     ] {
         let error = render(source, &[]).unwrap_err();
-        assert!(
-            matches!(error, TemplateError::Runtime { .. }),
-            "{source}: {error}"
-        );
+        assert!(matches!(error, TemplateError::Runtime { .. }), "{source}: {error}");
     }
 }
 
@@ -291,13 +249,7 @@ fn each_limit_ends_what_it_is_for() {
     let ifs = "{% if true %}".repeat(10_000);
     let output = "{% for a in range(99999) %}{{ 'abcdefghijklmnopqrstuvwxyz' }}{% endfor %}";
     for (source, expected) in [
-        (
-            too_long.as_str(),
-            TemplateError::SourceTooLarge {
-                bytes: 2 << 20,
-                limit: 1 << 20,
-            },
-        ),
+        (too_long.as_str(), TemplateError::SourceTooLarge { bytes: 2 << 20, limit: 1 << 20 }),
         // Steps.
         (&nested_loops, TemplateError::TooManySteps),
         (
@@ -305,16 +257,10 @@ fn each_limit_ends_what_it_is_for() {
             TemplateError::TooManySteps,
         ),
         ("{{ ('a' * 10**9)|length }}", TemplateError::TooManySteps),
-        (
-            "{{ ('%1000000000d'|format(1))|length }}",
-            TemplateError::TooManySteps,
-        ),
+        ("{{ ('%1000000000d'|format(1))|length }}", TemplateError::TooManySteps),
         ("{{ ('a\nb'|indent(10**9))|length }}", TemplateError::TooManySteps),
         ("{{ ([0] * 10**8)|list|length }}", TemplateError::TooManySteps),
-        (
-            "{{ ('aaaa'*1000)|replace('a', 'b'*1000000) }}",
-            TemplateError::TooManySteps,
-        ),
+        ("{{ ('aaaa'*1000)|replace('a', 'b'*1000000) }}", TemplateError::TooManySteps),
         (
             "{% set x = namespace(v=[1]) %}{% for i in range(60) %}{% set x.v = [x.v, x.v] %}{% endfor %}{{ x.v|tojson|length }}",
             TemplateError::TooManySteps,
@@ -322,10 +268,7 @@ fn each_limit_ends_what_it_is_for() {
         // Output.
         (output, TemplateError::OutputTooLarge { limit }),
         ("{{ 'a' * 2000000 }}", TemplateError::OutputTooLarge { limit }),
-        (
-            "{% block b %}{{ 'a' * 2000000 }}{% endblock %}",
-            TemplateError::OutputTooLarge { limit },
-        ),
+        ("{% block b %}{{ 'a' * 2000000 }}{% endblock %}", TemplateError::OutputTooLarge { limit }),
         (
             "{% set x = namespace(v=[1]) %}{% for i in range(60) %}{% set x.v = [x.v, x.v] %}{% endfor %}{{ x.v }}",
             TemplateError::OutputTooLarge { limit },
@@ -333,14 +276,8 @@ fn each_limit_ends_what_it_is_for() {
         // Depth.
         (&parentheses, TemplateError::TooDeep),
         (&ifs, TemplateError::TooDeep),
-        (
-            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-            TemplateError::TooDeep,
-        ),
-        (
-            "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-            TemplateError::TooDeep,
-        ),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", TemplateError::TooDeep),
+        ("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", TemplateError::TooDeep),
         ("{% include 'chat' %}", TemplateError::TooDeep),
         (
             "{% set x = namespace(v=[1]) %}{% for i in range(500) %}{% set x.v = [x.v] %}{% endfor %}{{ x.v|tojson }}",
@@ -351,11 +288,7 @@ fn each_limit_ends_what_it_is_for() {
         let name: String = source.chars().take(90).collect();
         assert_eq!(render(source, &[]), Err(expected), "{name}");
         // Debug builds on a busy machine; each takes well below a second alone.
-        assert!(
-            started.elapsed().as_secs() < 20,
-            "{name} took {:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed().as_secs() < 20, "{name} took {:?}", started.elapsed());
     }
     let range = render("{{ range(10**9)|list }}", &[]).unwrap_err();
     assert!(matches!(range, TemplateError::Runtime { .. }), "{range}");
@@ -397,10 +330,7 @@ fn the_tags_for_training_change_nothing_and_look_alikes_stay() {
 #[test]
 fn an_error_survives_the_way_between_processes() {
     for error in [
-        TemplateError::Syntax {
-            line: 3,
-            message: "m".into(),
-        },
+        TemplateError::Syntax { line: 3, message: "m".into() },
         TemplateError::Raised { message: None },
         TemplateError::Undefined { line: None },
         TemplateError::TooManySteps,

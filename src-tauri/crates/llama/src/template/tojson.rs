@@ -15,10 +15,7 @@ const INDENT: usize = 64;
 
 /// `json.dumps(value, ensure_ascii=False, indent=…, separators=…, sort_keys=…)`: unlike the
 /// filters of Jinja2 and of minijinja it leaves `<`, `>`, `&` and `'` alone.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "minijinja passes keyword arguments by value"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "minijinja passes keyword arguments by value")]
 pub(super) fn filter(
     state: &State,
     value: &Value,
@@ -41,21 +38,10 @@ pub(super) fn filter(
         Some(_) => {
             return Err(Error::new(ErrorKind::InvalidOperation, "separators must be two"));
         }
-        None => (
-            if indent.is_some() { "," } else { ", " }.to_owned(),
-            ": ".to_owned(),
-        ),
+        None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
     };
-    let mut writer = Writer {
-        state,
-        text: String::new(),
-        paid: 0,
-        ensure_ascii,
-        indent,
-        item,
-        key,
-        sort_keys,
-    };
+    let mut writer =
+        Writer { state, text: String::new(), paid: 0, ensure_ascii, indent, item, key, sort_keys };
     writer.value(value, 0)?;
     // Not marked safe: with escaping off that would change nothing but the type.
     Ok(Value::from(writer.text))

@@ -38,11 +38,7 @@ fn the_writer_is_set_up_to_keep_and_to_erase() {
     let pragma = |name: &str| -> String {
         writer
             .conn
-            .query_row(
-                &format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"),
-                [],
-                |row| row.get(0),
-            )
+            .query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| row.get(0))
             .unwrap()
     };
     assert_eq!(pragma("journal_mode"), "wal");
@@ -55,15 +51,9 @@ fn the_writer_is_set_up_to_keep_and_to_erase() {
 fn a_full_disk_loses_nothing_and_says_so() {
     let (mut writer, id, _dir) = library();
     let kept = writer.append_message(&message(id, 0, "kept")).unwrap();
-    let pages: u32 = writer
-        .conn
-        .query_row("PRAGMA page_count", [], |row| row.get(0))
-        .unwrap();
+    let pages: u32 = writer.conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     let limit = |writer: &HistoryWriter, pages: u32| {
-        writer
-            .conn
-            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
-            .unwrap();
+        writer.conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
     };
     limit(&writer, pages + 2);
     let text = "x y z ".repeat(50_000);
@@ -83,9 +73,7 @@ fn a_lock_held_by_another_program_is_named() {
     let (mut writer, id, _dir) = library();
     writer.conn.busy_timeout(Duration::ZERO).unwrap();
     let mut other = Connection::open(writer.dir.history_db()).unwrap();
-    let held = other
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .unwrap();
+    let held = other.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
     let error = writer.append_message(&message(id, 0, "text")).unwrap_err();
     assert_eq!(error.code(), "database_locked");
     drop(held);
@@ -96,11 +84,7 @@ fn a_lock_held_by_another_program_is_named() {
 fn a_reader_cannot_change_anything() {
     let (writer, ..) = library();
     let reader = History::open_reader(&writer.dir).unwrap();
-    let error: StoreError = reader
-        .conn
-        .execute("DELETE FROM conversations", [])
-        .unwrap_err()
-        .into();
+    let error: StoreError = reader.conn.execute("DELETE FROM conversations", []).unwrap_err().into();
     assert_eq!(error.code(), "data_dir_readonly");
 }
 
@@ -140,21 +124,11 @@ fn the_file_refuses_what_breaks_the_tree() {
     let theirs = writer.append_message(&message(other, 1, "theirs")).unwrap().id;
     let refused = |sql: &str| {
         let error = writer.conn.execute(sql, []).unwrap_err();
-        assert_eq!(
-            error.sqlite_error_code(),
-            Some(rusqlite::ErrorCode::ConstraintViolation),
-            "{sql}"
-        );
+        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{sql}");
     };
-    refused(&format!(
-        "UPDATE messages SET parent = '{theirs}' WHERE id = '{mine}'"
-    ));
-    refused(&format!(
-        "UPDATE messages SET parent = '{mine}' WHERE id = '{mine}'"
-    ));
-    refused(&format!(
-        "UPDATE conversations SET active_leaf = '{theirs}' WHERE id = '{id}'"
-    ));
+    refused(&format!("UPDATE messages SET parent = '{theirs}' WHERE id = '{mine}'"));
+    refused(&format!("UPDATE messages SET parent = '{mine}' WHERE id = '{mine}'"));
+    refused(&format!("UPDATE conversations SET active_leaf = '{theirs}' WHERE id = '{id}'"));
     refused(&format!("DELETE FROM messages WHERE id = '{mine}'"));
     refused(&format!("DELETE FROM conversations WHERE id = '{id}'"));
     refused("UPDATE messages SET state = 'streaming'");
@@ -174,11 +148,7 @@ fn a_failed_change_leaves_no_trace() {
     let before = writer.conversation(id).unwrap();
     // The same id twice fails at the insert, after the transaction has begun.
     assert!(writer.append_message(&message(id, 0, "again")).is_err());
-    let answer = NewAnswer {
-        id: parent,
-        parent,
-        model_name: None,
-    };
+    let answer = NewAnswer { id: parent, parent, model_name: None };
     assert!(writer.begin_answer(&answer).is_err());
     assert_eq!(writer.conversation(id).unwrap(), before);
     assert!(writer.conn.is_autocommit());

@@ -10,10 +10,8 @@ const RELEASED_HASHES: &[&str] = &["9f8d88b000f6ac91673ebba8e31712ff0efaec1618b5
 
 #[test]
 fn released_sql_is_frozen() {
-    let hashes: Vec<String> = RELEASED
-        .iter()
-        .map(|step| blake3::hash(step.concat().as_bytes()).to_hex().to_string())
-        .collect();
+    let hashes: Vec<String> =
+        RELEASED.iter().map(|step| blake3::hash(step.concat().as_bytes()).to_hex().to_string()).collect();
     assert_eq!(hashes, RELEASED_HASHES);
 }
 
@@ -23,10 +21,8 @@ fn the_application_id_is_the_same_in_sql_and_code() {
     assert_eq!(&APPLICATION_ID.to_be_bytes(), b"RPRS");
 }
 
-const NEXT: Step = &[
-    "CREATE TABLE folders (id TEXT NOT NULL) STRICT;",
-    "INSERT INTO folders VALUES ('one');",
-];
+const NEXT: Step =
+    &["CREATE TABLE folders (id TEXT NOT NULL) STRICT;", "INSERT INTO folders VALUES ('one');"];
 const AFTER: Step = &["ALTER TABLE folders ADD COLUMN name TEXT;"];
 /// Fails at its last statement.
 const BROKEN: Step = &[
@@ -49,10 +45,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_772_323_200_000);
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self {
-            data: DataDir::create(dir.path().join("data")).unwrap(),
-            _dir: dir,
-        }
+        Self { data: DataDir::create(dir.path().join("data")).unwrap(), _dir: dir }
     }
 
     /// A place with a library of the first version that holds one conversation.
@@ -120,10 +113,7 @@ fn an_upgrade_makes_a_whole_backup_first() {
     let writer = place.open(V3).unwrap();
     let backup = place.data.backups().join("history-v1-20260301T000000Z.db");
     assert_eq!(writer.opening().backup.as_ref(), Some(&backup));
-    assert_eq!(
-        writer.list(crate::ListFilter::default()).unwrap()[0].title,
-        "kept"
-    );
+    assert_eq!(writer.list(crate::ListFilter::default()).unwrap()[0].title, "kept");
     drop(writer);
     assert_eq!(place.version(), 3);
     assert_eq!(list_backups(&place.data).unwrap(), std::slice::from_ref(&backup));
@@ -149,10 +139,7 @@ fn opening_again_upgrades_nothing_and_backups_are_kept() {
         .into_iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    assert_eq!(
-        names,
-        ["history-v1-20260301T000000Z.db", "history-v2-20260301T000000Z.db"]
-    );
+    assert_eq!(names, ["history-v1-20260301T000000Z.db", "history-v2-20260301T000000Z.db"]);
 }
 
 #[test]
@@ -170,10 +157,7 @@ fn a_failing_upgrade_leaves_the_earlier_version_whole() {
     for last in [BROKEN, DANGLING] {
         let place = Place::of_v1();
         let error = place.open(&[RELEASED[0], NEXT, last]).unwrap_err();
-        let StoreError::Upgrade {
-            backup: Some(backup), ..
-        } = &error
-        else {
+        let StoreError::Upgrade { backup: Some(backup), .. } = &error else {
             panic!("{error:?}");
         };
         assert_eq!(error.code(), "upgrade_failed");
@@ -237,23 +221,9 @@ fn a_newer_library_with_a_journal_is_left_untouched() {
         files
     };
     let before = of_interest(&crashed);
-    assert!(
-        before
-            .iter()
-            .any(|(path, bytes)| path.ends_with("history.db-wal") && !bytes.is_empty())
-    );
+    assert!(before.iter().any(|(path, bytes)| path.ends_with("history.db-wal") && !bytes.is_empty()));
     let error = crashed.open(RELEASED).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::Newer {
-                found: 9,
-                known: 1,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 1, .. }), "{error:?}");
     assert_eq!(of_interest(&crashed), before);
 }
 
@@ -279,11 +249,7 @@ fn a_beginning_cut_off_is_begun_again() {
 fn odd_paths_work() {
     use std::os::unix::ffi::OsStrExt;
     let dir = tempfile::tempdir().unwrap();
-    for name in [
-        &b"50% #1? & more"[..],
-        "数据 \u{1F600}".as_bytes(),
-        b"not utf-8 \xFF",
-    ] {
+    for name in [&b"50% #1? & more"[..], "数据 \u{1F600}".as_bytes(), b"not utf-8 \xFF"] {
         let root = dir.path().join(std::ffi::OsStr::from_bytes(name));
         let data = DataDir::create(&root).unwrap();
         drop(History::open_writer_at(&data, &Holder::this_process("test", NOW), RELEASED).unwrap());

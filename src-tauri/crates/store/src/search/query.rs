@@ -52,10 +52,7 @@ fn parts(input: &str) -> Vec<Part> {
             continue;
         }
         if !text.is_empty() {
-            parts.push(Part {
-                text: std::mem::take(&mut text),
-                open: false,
-            });
+            parts.push(Part { text: std::mem::take(&mut text), open: false });
         }
         quoted ^= is_quote;
     }

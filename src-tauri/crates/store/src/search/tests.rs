@@ -19,11 +19,7 @@ impl Library {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::create(dir.path().join("data")).unwrap();
         let holder = Holder::this_process("test", Timestamp::from_millis(1));
-        Self {
-            writer: History::open_writer(&data, &holder).unwrap(),
-            clock: 1,
-            _dir: dir,
-        }
+        Self { writer: History::open_writer(&data, &holder).unwrap(), clock: 1, _dir: dir }
     }
 
     fn tick(&mut self) -> Timestamp {
@@ -68,10 +64,7 @@ impl Library {
     /// The marked parts of the first hit's snippet.
     fn marked(&self, query: &str) -> Option<Vec<String>> {
         let hit = self.writer.search(query, 10).unwrap().into_iter().next()?;
-        let marks = hit
-            .matches
-            .iter()
-            .map(|range| hit.snippet[range.clone()].to_owned());
+        let marks = hit.matches.iter().map(|range| hit.snippet[range.clone()].to_owned());
         Some(marks.collect())
     }
 }
@@ -86,11 +79,7 @@ fn finds(text: &str, query: &str, marks: &[&str]) {
 
 #[track_caller]
 fn misses(text: &str, query: &str) {
-    assert_eq!(
-        Library::holding(text).marked(query),
-        None,
-        "{query:?} in {text:?}"
-    );
+    assert_eq!(Library::holding(text).marked(query), None, "{query:?} in {text:?}");
 }
 
 #[test]
@@ -313,9 +302,8 @@ fn no_input_is_an_error() {
     for query in ["a", "\"", "使", "a ", "\"a\" ", "*", "(", "恢a", "NOT "] {
         library.writer.search(&query.repeat(10_000), 5).unwrap();
     }
-    let any: String = (0..10_000)
-        .filter_map(|_| char::from_u32(u32::try_from(random.below(0x11_0000)).unwrap()))
-        .collect();
+    let any: String =
+        (0..10_000).filter_map(|_| char::from_u32(u32::try_from(random.below(0x11_0000)).unwrap())).collect();
     library.writer.search(&any, 5).unwrap();
 }
 
@@ -327,9 +315,7 @@ fn every_word_finds_its_text() {
     let mut random = Random(7);
     let letters: Vec<char> = "aéßñждλ使恢東ター한글\u{20BB7}\u{30EDE}Ａｶ9".chars().collect();
     for _ in 0..300 {
-        let word: String = (0..=random.below(8))
-            .map(|_| letters[random.below(letters.len())])
-            .collect();
+        let word: String = (0..=random.below(8)).map(|_| letters[random.below(letters.len())]).collect();
         let node = library.say(id, &format!("before, {word} after."));
         for query in [word.clone(), format!("{word} "), format!("\"{word}\"")] {
             let hits = library.writer.search(&query, 1_000).unwrap();
@@ -346,10 +332,7 @@ fn titles_are_found_and_follow_renaming() {
     assert_eq!(hits.len(), 1);
     assert_eq!((hits[0].conversation, hits[0].message), (id, None));
     assert_eq!(hits[0].snippet, "Gardening in spring");
-    library
-        .writer
-        .rename(id, "论文修改", TitleSource::Custom)
-        .unwrap();
+    library.writer.rename(id, "论文修改", TitleSource::Custom).unwrap();
     assert_eq!(library.writer.search("garden", 10).unwrap(), []);
     assert_eq!(library.writer.search("修改", 10).unwrap()[0].title, "论文修改");
     assert!(library.writer.check_index().unwrap().is_ok());
@@ -364,13 +347,8 @@ fn the_trash_is_not_searched() {
     library.writer.trash(id, now).unwrap();
     assert_eq!(library.writer.search("kumquat", 10).unwrap(), []);
     library.writer.restore(id).unwrap();
-    let found: Vec<_> = library
-        .writer
-        .search("kumquat", 10)
-        .unwrap()
-        .into_iter()
-        .map(|hit| hit.message)
-        .collect();
+    let found: Vec<_> =
+        library.writer.search("kumquat", 10).unwrap().into_iter().map(|hit| hit.message).collect();
     assert!(found.contains(&None) && found.contains(&Some(node)) && found.len() == 2);
 }
 
@@ -380,14 +358,7 @@ fn answers_are_found_when_they_are_finished() {
     let id = library.conversation("");
     let parent = library.say(id, "question");
     let answer = NodeId::new(library.tick(), 1);
-    library
-        .writer
-        .begin_answer(&NewAnswer {
-            id: answer,
-            parent,
-            model_name: None,
-        })
-        .unwrap();
+    library.writer.begin_answer(&NewAnswer { id: answer, parent, model_name: None }).unwrap();
     library.writer.update_answer(answer, "persimmon", None).unwrap();
     assert_eq!(library.writer.search("persimmon", 10).unwrap(), []);
     assert!(library.writer.check_index().unwrap().is_ok());
@@ -402,10 +373,7 @@ fn answers_are_found_when_they_are_finished() {
         finished: library.tick(),
     };
     library.writer.finish_answer(answer, &finished).unwrap();
-    assert_eq!(
-        library.writer.search("persimmon", 10).unwrap()[0].message,
-        Some(answer)
-    );
+    assert_eq!(library.writer.search("persimmon", 10).unwrap()[0].message, Some(answer));
 }
 
 #[test]
@@ -438,39 +406,15 @@ fn an_index_that_differs_is_seen_and_rebuilt() {
     let a = library.say(id, "alpha");
     library.say(id, "beta");
     library.say(id, "gamma");
-    assert_eq!(
-        library.writer.check_index().unwrap(),
-        IndexCheck {
-            good: 4,
-            ..IndexCheck::default()
-        }
-    );
+    assert_eq!(library.writer.check_index().unwrap(), IndexCheck { good: 4, ..IndexCheck::default() });
     let seq = |conn: &rusqlite::Connection, node: NodeId| -> i64 {
-        conn.query_row("SELECT seq FROM messages WHERE id = ?1", [node], |row| row.get(0))
-            .unwrap()
+        conn.query_row("SELECT seq FROM messages WHERE id = ?1", [node], |row| row.get(0)).unwrap()
     };
     let first = seq(&library.writer.conn, a);
-    library
-        .writer
-        .conn
-        .execute("UPDATE search_index SET body = 'other' WHERE rowid = ?1", [first])
-        .unwrap();
-    library
-        .writer
-        .conn
-        .execute("DELETE FROM search_index WHERE rowid = ?1", [first + 1])
-        .unwrap();
-    library
-        .writer
-        .conn
-        .execute("INSERT INTO search_index (rowid, body) VALUES (999, 'ghost')", [])
-        .unwrap();
-    let expected = IndexCheck {
-        good: 2,
-        missing: 1,
-        stale: 1,
-        orphaned: 1,
-    };
+    library.writer.conn.execute("UPDATE search_index SET body = 'other' WHERE rowid = ?1", [first]).unwrap();
+    library.writer.conn.execute("DELETE FROM search_index WHERE rowid = ?1", [first + 1]).unwrap();
+    library.writer.conn.execute("INSERT INTO search_index (rowid, body) VALUES (999, 'ghost')", []).unwrap();
+    let expected = IndexCheck { good: 2, missing: 1, stale: 1, orphaned: 1 };
     assert_eq!(library.writer.check_index().unwrap(), expected);
     assert!(!library.writer.integrity_check().unwrap().is_ok());
     assert_eq!(library.writer.rebuild_index().unwrap(), 4);

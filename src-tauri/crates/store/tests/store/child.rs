@@ -22,12 +22,7 @@ pub struct Spawned {
 pub fn command(function: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args([
-            "--exact",
-            "--ignored",
-            "--nocapture",
-            &format!("child::{function}"),
-        ])
+        .args(["--exact", "--ignored", "--nocapture", &format!("child::{function}")])
         .env(DIR, dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -129,12 +124,7 @@ fn read_and_try_to_write() {
     let path = std::env::var_os(DIR).unwrap();
     let titles = DataDir::at(&path)
         .and_then(|dir| History::open_reader(&dir)?.list(ListFilter::default()))
-        .map(|list| {
-            list.into_iter()
-                .map(|row| row.title)
-                .collect::<Vec<_>>()
-                .join(",")
-        });
+        .map(|list| list.into_iter().map(|row| row.title).collect::<Vec<_>>().join(","));
     tell(&titles.unwrap_or_else(|error| error.code().to_owned()));
     let written = DataDir::create(&path).and_then(|dir| History::open_writer(&dir, &holder()));
     tell(written.map_or_else(|error| error.code(), |_| "written"));

@@ -17,10 +17,7 @@ fn refused(place: &Place, code: &str) {
     assert_eq!(writing.code(), code, "{writing}");
     let reading = History::open_reader(&place.data()).unwrap_err();
     assert_eq!(reading.code(), code, "{reading}");
-    assert!(
-        writing.to_string().contains(&*path.to_string_lossy()),
-        "{writing}"
-    );
+    assert!(writing.to_string().contains(&*path.to_string_lossy()), "{writing}");
     assert_eq!(fs::read(&path).ok(), before);
 }
 
@@ -29,23 +26,13 @@ fn library(place: &Place) {
     let id = begin(&mut writer, "title");
     let mut leaf = None;
     for n in 0..200 {
-        leaf = Some(say(
-            &mut writer,
-            id,
-            leaf,
-            &format!("{n} {}", "text ".repeat(100)),
-        ));
+        leaf = Some(say(&mut writer, id, leaf, &format!("{n} {}", "text ".repeat(100))));
     }
 }
 
 #[test]
 fn garbage_is_refused() {
-    for garbage in [
-        b"".to_vec(),
-        b"short".to_vec(),
-        b"Dear diary, ".repeat(1_000),
-        vec![0; 8_192],
-    ] {
+    for garbage in [b"".to_vec(), b"short".to_vec(), b"Dear diary, ".repeat(1_000), vec![0; 8_192]] {
         let place = Place::new();
         fs::write(place.data().history_db(), garbage).unwrap();
         refused(&place, "data_damaged");
@@ -58,15 +45,7 @@ fn a_file_cut_short_is_refused() {
     library(&place);
     let path = place.data().history_db();
     let whole = fs::read(&path).unwrap();
-    for length in [
-        whole.len() - 1,
-        whole.len() - 4_096,
-        whole.len() / 2,
-        4_096,
-        100,
-        99,
-        0,
-    ] {
+    for length in [whole.len() - 1, whole.len() - 4_096, whole.len() / 2, 4_096, 100, 99, 0] {
         fs::write(&path, &whole[..length]).unwrap();
         refused(&place, "data_damaged");
     }
@@ -86,8 +65,7 @@ fn a_journal_without_its_file_is_refused() {
 fn the_database_of_another_program_is_refused() {
     let place = Place::new();
     let conn = Connection::open(place.data().history_db()).unwrap();
-    conn.execute_batch("CREATE TABLE urls (url TEXT); PRAGMA user_version = 1;")
-        .unwrap();
+    conn.execute_batch("CREATE TABLE urls (url TEXT); PRAGMA user_version = 1;").unwrap();
     drop(conn);
     refused(&place, "data_dir_unusable");
 }
@@ -112,10 +90,7 @@ fn a_message_that_changed_on_the_disk_says_so_and_takes_nothing_with_it() {
     let a = answer(&mut writer, q, "an answer");
     drop(writer);
     let path = place.data().history_db();
-    edit(
-        &path,
-        "UPDATE messages SET text = replace(text, 'original', 'altered') WHERE role = 'user'",
-    );
+    edit(&path, "UPDATE messages SET text = replace(text, 'original', 'altered') WHERE role = 'user'");
     let writer = place.writer();
     let messages = writer.active_path(id).unwrap();
     assert_eq!(texts(&messages), ["the altered words", "an answer"]);
@@ -126,10 +101,7 @@ fn a_message_that_changed_on_the_disk_says_so_and_takes_nothing_with_it() {
     drop(writer);
 
     // Not even text any more.
-    edit(
-        &path,
-        "UPDATE messages SET text = CAST(x'68FF69' AS TEXT) WHERE role = 'user'",
-    );
+    edit(&path, "UPDATE messages SET text = CAST(x'68FF69' AS TEXT) WHERE role = 'user'");
     let mut writer = place.writer();
     assert_eq!(writer.message(q).unwrap().text, "h\u{FFFD}i");
     assert!(writer.message(q).unwrap().damaged);
@@ -183,11 +155,7 @@ fn no_flipped_byte_passes_for_the_truth() {
         match reader.active_path(id) {
             Ok(messages) => {
                 for message in messages.iter().filter(|message| !message.damaged) {
-                    assert!(
-                        truth.contains(&message.text.as_str()),
-                        "byte {at}: {:?}",
-                        message.text
-                    );
+                    assert!(truth.contains(&message.text.as_str()), "byte {at}: {:?}", message.text);
                 }
             }
             Err(_) => noticed += 1,

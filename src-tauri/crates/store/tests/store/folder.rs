@@ -39,13 +39,7 @@ fn a_missing_parent_is_not_made_unless_asked_for() {
 fn paths_lie_in_the_folder() {
     let place = Place::new();
     let data = place.data();
-    for path in [
-        data.history_db(),
-        data.backups(),
-        data.logs(),
-        data.writer_lock(),
-        data.writer_info(),
-    ] {
+    for path in [data.history_db(), data.backups(), data.logs(), data.writer_lock(), data.writer_info()] {
         assert_eq!(path.parent(), Some(data.root()));
     }
     assert_eq!(DataDir::create(data.root()).unwrap(), data);
@@ -165,13 +159,6 @@ mod permissions {
         drop(conn);
         set_mode(&place.data().history_db(), 0o600);
         set_mode(&place.path("data").join("history.db-wal"), 0o600);
-        assert_eq!(
-            place
-                .writer()
-                .list(reprise_store::ListFilter::default())
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(place.writer().list(reprise_store::ListFilter::default()).unwrap().len(), 1);
     }
 }

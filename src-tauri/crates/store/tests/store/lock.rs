@@ -16,10 +16,7 @@ fn another_process_is_named_and_its_death_frees_the_folder() {
 
     let error = History::open_writer(&data, &me()).unwrap_err();
     assert_eq!(error.code(), "data_dir_busy");
-    let StoreError::Busy {
-        holder: Some(holder), ..
-    } = &error
-    else {
+    let StoreError::Busy { holder: Some(holder), .. } = &error else {
         panic!("{error:?}");
     };
     let expected = Holder {
@@ -29,21 +26,14 @@ fn another_process_is_named_and_its_death_frees_the_folder() {
     };
     assert_eq!(holder, &expected);
     let said = error.to_string();
-    assert!(
-        said.contains("the other one") && said.contains(&expected.pid.to_string()),
-        "{said}"
-    );
+    assert!(said.contains("the other one") && said.contains(&expected.pid.to_string()), "{said}");
 
     // Reading goes on beside it, and sees what it has committed.
     let list = place.reader().list(ListFilter::default()).unwrap();
     assert_eq!(list[0].title, "from the other process");
 
     other.kill();
-    assert_eq!(
-        WriterLock::holder(&data),
-        Some(expected),
-        "its note is left behind"
-    );
+    assert_eq!(WriterLock::holder(&data), Some(expected), "its note is left behind");
     let writer = place.writer();
     assert_eq!(WriterLock::holder(&data), Some(me()));
     assert_eq!(writer.list(ListFilter::default()).unwrap().len(), 1);

@@ -16,26 +16,17 @@ fn secret_conversation(writer: &mut HistoryWriter) -> ConversationId {
     let kept = begin(writer, "kept");
     say(writer, kept, None, &"ordinary words ".repeat(300));
     let id = begin(writer, &format!("title {}", SECRETS[0]));
-    let long = format!(
-        "{} {} {}",
-        "before ".repeat(2_000),
-        SECRETS[1],
-        "after ".repeat(2_000)
-    );
+    let long = format!("{} {} {}", "before ".repeat(2_000), SECRETS[1], "after ".repeat(2_000));
     let q = say(writer, id, None, &long);
     let a = begin_answer(writer, q);
-    writer
-        .update_answer(a, &format!("draft {}", SECRETS[2]), None)
-        .unwrap();
+    writer.update_answer(a, &format!("draft {}", SECRETS[2]), None).unwrap();
     let mut done = finished("replaced");
     done.notice = Some(SECRETS[3].to_owned());
     done.receipt = Some(serde_json::json!({ "about": SECRETS[2] }));
     done.tokens = Some(tokens(SECRETS[3]));
     writer.finish_answer(a, &done).unwrap();
     say(writer, id, Some(a), &format!("short {}", SECRETS[3]));
-    writer
-        .rename(id, &format!("renamed {}", SECRETS[1]), TitleSource::Custom)
-        .unwrap();
+    writer.rename(id, &format!("renamed {}", SECRETS[1]), TitleSource::Custom).unwrap();
     let kept = begin(writer, "kept too");
     say(writer, kept, None, &"ordinary words ".repeat(300));
     id
@@ -70,10 +61,7 @@ fn nothing_of_it_is_left_in_the_files() {
     drop(writer);
     let mut writer = place.writer();
     say(&mut writer, id, None, &format!("late {}", SECRETS[0]));
-    assert!(
-        files_with_secrets(&place).len() >= 4,
-        "the test would see nothing"
-    );
+    assert!(files_with_secrets(&place).len() >= 4, "the test would see nothing");
 
     let report = writer.purge(id).unwrap();
     assert_eq!((report.conversations, report.messages), (vec![id], 4));
@@ -145,9 +133,7 @@ fn a_reader_in_the_way_is_reported_and_made_up_for() {
     let mut writer = place.writer();
     let id = secret_conversation(&mut writer);
     let reader = Connection::open(place.data().history_db()).unwrap();
-    reader
-        .execute_batch("BEGIN; SELECT count(*) FROM messages;")
-        .unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM messages;").unwrap();
     assert!(!writer.purge(id).unwrap().journal_erased);
     assert_ne!(files_with_secrets(&place), [""; 0]);
     reader.execute_batch("COMMIT").unwrap();

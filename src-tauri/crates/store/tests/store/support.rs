@@ -16,9 +16,7 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -79,13 +77,7 @@ pub fn new_message(
     role: Role,
     text: &str,
 ) -> NewMessage {
-    NewMessage {
-        id: NodeId::new(tick(), 42),
-        conversation,
-        parent,
-        role,
-        text: text.to_owned(),
-    }
+    NewMessage { id: NodeId::new(tick(), 42), conversation, parent, role, text: text.to_owned() }
 }
 
 pub fn say(
@@ -99,11 +91,7 @@ pub fn say(
 }
 
 pub fn begin_answer(writer: &mut HistoryWriter, parent: NodeId) -> NodeId {
-    let new = NewAnswer {
-        id: NodeId::new(tick(), 42),
-        parent,
-        model_name: Some("tiny".to_owned()),
-    };
+    let new = NewAnswer { id: NodeId::new(tick(), 42), parent, model_name: Some("tiny".to_owned()) };
     writer.begin_answer(&new).unwrap().id
 }
 

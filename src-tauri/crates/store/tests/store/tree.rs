@@ -35,10 +35,7 @@ fn a_turn_is_kept_with_all_its_details() {
     assert_eq!(writer.message(node).unwrap().text, "Fo");
     let full = FinishedAnswer {
         text: "Four \u{1F600}\0.".to_owned(),
-        tokens: Some(TokenSequence {
-            identity: "abc".to_owned(),
-            ids: vec![0, 1, u32::MAX],
-        }),
+        tokens: Some(TokenSequence { identity: "abc".to_owned(), ids: vec![0, 1, u32::MAX] }),
         state: MessageState::Stopped,
         stop: Some(StopReason::Cancelled),
         stats: Some(serde_json::json!({"decode_tok_s": 12.5})),
@@ -136,10 +133,7 @@ fn what_does_not_fit_the_tree_is_refused() {
     not_found(writer.purge(gone));
     not_found(writer.touch(gone, tick()));
     not_found(writer.set_model(gone, None));
-    assert_eq!(
-        (writer.conversation(mine).unwrap(), writer.messages(mine).unwrap()),
-        before
-    );
+    assert_eq!((writer.conversation(mine).unwrap(), writer.messages(mine).unwrap()), before);
 }
 
 #[test]
@@ -153,10 +147,7 @@ fn a_finished_answer_never_changes() {
     let mut unfinished = finished("x");
     unfinished.state = MessageState::Streaming;
     conflict(writer.finish_answer(a, &unfinished));
-    let no_identity = TokenSequence {
-        identity: String::new(),
-        ids: vec![1],
-    };
+    let no_identity = TokenSequence { identity: String::new(), ids: vec![1] };
     conflict(writer.update_answer(a, "x", Some(&no_identity)));
     let kept = writer.finish_answer(a, &finished("final")).unwrap();
     conflict(writer.update_answer(a, "changed", None));
@@ -174,9 +165,7 @@ fn answers_left_open_are_marked_at_the_next_start() {
     let q = say(&mut writer, id, None, "q");
     answer(&mut writer, q, "whole");
     let left = begin_answer(&mut writer, q);
-    writer
-        .update_answer(left, "half a kiwi", Some(&tokens("half")))
-        .unwrap();
+    writer.update_answer(left, "half a kiwi", Some(&tokens("half"))).unwrap();
     drop(writer);
     let writer = place.writer();
     assert_eq!(writer.opening().interrupted, 1);
@@ -199,10 +188,7 @@ fn token_ids_can_be_kept_for_any_message() {
     assert_eq!(writer.message(q).unwrap().tokens, None);
     writer.set_tokens(q, &tokens("q")).unwrap();
     assert_eq!(writer.message(q).unwrap().tokens, Some(tokens("q")));
-    let none = TokenSequence {
-        identity: "i".to_owned(),
-        ids: vec![],
-    };
+    let none = TokenSequence { identity: "i".to_owned(), ids: vec![] };
     writer.set_tokens(q, &none).unwrap();
     assert_eq!(writer.message(q).unwrap().tokens, Some(none));
     not_found(writer.set_tokens(NodeId::new(tick(), 9), &tokens("q")));
@@ -215,16 +201,11 @@ fn the_list_counts_sorts_and_filters() {
     let first = begin(&mut writer, "first");
     let second = begin(&mut writer, "second");
     let empty = begin(&mut writer, "empty");
-    let system = writer
-        .append_message(&new_message(first, None, Role::System, "sys"))
-        .unwrap();
+    let system = writer.append_message(&new_message(first, None, Role::System, "sys")).unwrap();
     let q = say(&mut writer, first, Some(system.id), "四个汉字");
     answer(&mut writer, q, "a1");
     answer(&mut writer, q, "a2");
-    let model = ModelRef {
-        path: "/models/tiny.gguf".to_owned(),
-        name: "Tiny".to_owned(),
-    };
+    let model = ModelRef { path: "/models/tiny.gguf".to_owned(), name: "Tiny".to_owned() };
     writer.set_model(first, Some(&model)).unwrap();
 
     let list = writer.list(ListFilter::default()).unwrap();

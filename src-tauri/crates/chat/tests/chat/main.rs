@@ -1,0 +1,9 @@
+//! Use-cases over a real library and a scripted engine: logic, not proof of inference.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench_desk;
+mod branches;
+mod deaths;
+mod library;
+mod turns;

@@ -1,0 +1,110 @@
+//! Folders, the log and the engine of one command.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use reprise_chat::engine::{EngineFolder, EngineHandle, Limits};
+use reprise_chat::history::{DataDir, History, StoreError};
+use reprise_chat::{Library, SystemWorld, World, default_data_dir, default_engine_dir};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Global;
+use crate::output::Failure;
+
+/// Daily log files kept.
+const LOG_FILES: usize = 7;
+
+/// The name that others read when they find the data folder taken.
+const PROGRAM: &str = "reprise-cli";
+
+/// The data folder, made where it is missing. A folder that somebody named is not made with its
+/// parents: an unmounted disk must not look like an empty library.
+fn data_dir(global: &Global) -> Result<Result<DataDir, StoreError>, Failure> {
+    Ok(match &global.data_dir {
+        Some(dir) => DataDir::create(dir),
+        None => DataDir::create_with_parents(default_data_dir().ok_or_else(no_home)?),
+    })
+}
+
+fn root(global: &Global) -> Result<PathBuf, Failure> {
+    global.data_dir.clone().or_else(default_data_dir).ok_or_else(no_home)
+}
+
+fn no_home() -> Failure {
+    let what = "This system does not say where your data belongs.";
+    Failure::new("data_dir_unusable", what, "Name a folder with --data-dir.")
+}
+
+/// The data folder for a command that only leaves logs in it: one that cannot be written will do.
+pub(crate) fn log_dir(global: &Global) -> Result<DataDir, Failure> {
+    Ok(match data_dir(global)? {
+        Err(StoreError::ReadOnly { .. }) => DataDir::at(root(global)?)?,
+        other => other?,
+    })
+}
+
+/// The library to read, whoever else has it open.
+pub(crate) fn reader(global: &Global) -> Result<History, Failure> {
+    Ok(History::open_reader(&DataDir::at(root(global)?)?)?)
+}
+
+/// The library to change.
+pub(crate) fn writer(global: &Global) -> Result<(Library, DataDir), Failure> {
+    let dir = data_dir(global)??;
+    let library = Library::open(&dir, PROGRAM, SystemWorld.now())?;
+    start_log(&dir);
+    Ok((library, dir))
+}
+
+/// The folder of the engine.
+pub(crate) fn engine_dir(global: &Global) -> Result<PathBuf, Failure> {
+    let dir = global.engine_dir.clone().or_else(default_engine_dir);
+    dir.ok_or_else(|| {
+        let what = "This program cannot tell where its engine is.";
+        Failure::new("engine_missing", what, "Name the folder with --engine-dir.")
+    })
+}
+
+/// The engine; its worker starts when it is first asked.
+pub(crate) fn engine(global: &Global, dir: &DataDir) -> Result<EngineHandle, Failure> {
+    let folder = EngineFolder::new(&engine_dir(global)?, &dir.logs());
+    Ok(EngineHandle::start(folder, Limits::default()))
+}
+
+/// This version computes on the CPU only, and says so where something else is wanted.
+pub(crate) fn check_backend(backend: &str) -> Result<(), Failure> {
+    match backend {
+        "auto" | "cpu" => Ok(()),
+        other => Err(Failure::new(
+            "backend_unavailable",
+            format!("This version cannot compute on \u{201c}{other}\u{201d}: it knows the CPU only."),
+            "Use --backend auto or --backend cpu.",
+        )),
+    }
+}
+
+/// Steps go to a file beside the data; without one there is no log, and no complaint.
+fn start_log(dir: &DataDir) {
+    // The appender complains on standard error where it has to make the folder itself.
+    let made = std::fs::create_dir(dir.logs());
+    if made.is_err_and(|error| error.kind() != std::io::ErrorKind::AlreadyExists) {
+        return;
+    }
+    let file = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("cli")
+        .filename_suffix("log")
+        .max_log_files(LOG_FILES)
+        .build(dir.logs());
+    let filter = EnvFilter::try_from_env("REPRISE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    if let Ok(file) = file {
+        let _ = tracing_subscriber::fmt()
+            .with_ansi(false)
+            // A full disk is told once, by the command itself.
+            .log_internal_errors(false)
+            .with_env_filter(filter)
+            .with_writer(Mutex::new(file))
+            .try_init();
+    }
+}

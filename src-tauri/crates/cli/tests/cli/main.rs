@@ -1,0 +1,17 @@
+//! The real `reprise-cli` with the real engine beside it and a real model, as people and scripts use it.
+//! Signals, /proc and permission bits are those of Linux; elsewhere these tests are not built.
+#![cfg(target_os = "linux")]
+// A test that cannot be prepared has failed.
+#![allow(clippy::unwrap_used)]
+
+mod engines;
+mod folders;
+mod kills;
+mod library;
+mod models;
+mod place;
+mod processes;
+mod prompts;
+mod signals;
+mod turns;
+mod usage;
