@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
 
+    println!("cargo:rustc-env=REPRISE_LLAMA_CRATE={}", pinned_version()?);
+
     match env::var("CARGO_CFG_TARGET_OS")?.as_str() {
         // DT_RPATH rather than DT_RUNPATH: it also holds for what the libraries need themselves, and
         // LD_LIBRARY_PATH cannot put others in their place.
@@ -28,6 +30,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => {}
     }
     Ok(())
+}
+
+/// The pinned version of the crate that carries llama.cpp's source: llama.cpp itself does not know its
+/// commit when it is built from there.
+fn pinned_version() -> Result<String, Box<dyn std::error::Error>> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../..");
+    let lock = root.join("Cargo.lock");
+    println!("cargo:rerun-if-changed={}", lock.display());
+    let text = fs::read_to_string(lock)?;
+    let (_, after) =
+        text.split_once("name = \"llama-cpp-sys-2\"\nversion = \"").ok_or("not in Cargo.lock")?;
+    Ok(after.split('"').next().unwrap_or_default().to_owned())
 }
 
 /// Puts the shared libraries of `from` into `to`, under every name by which they are looked up (on

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::process::PROGRAM;
+use crate::process::{PROGRAM, scrub_environment};
 
 /// What a bare loop took.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -20,7 +20,9 @@ pub struct BareDecode {
 impl BareDecode {
     /// Runs the loop in a process of its own and waits for it. Blocks.
     pub fn run(engine_dir: &Path, model: &Path, tokens: u32, threads: u32) -> io::Result<Self> {
-        let output = Command::new(engine_dir.join(PROGRAM))
+        let mut command = Command::new(engine_dir.join(PROGRAM));
+        scrub_environment(&mut command);
+        let output = command
             .arg("--bare-decode")
             .arg(std::path::absolute(model)?)
             .args([tokens.to_string(), threads.to_string()])

@@ -204,9 +204,6 @@ pub enum EngineError {
     /// The worker died on this request.
     #[error("{}", sentence(.0))]
     Died(Death),
-    /// Another request is in progress.
-    #[error("The engine is busy with another request.")]
-    Busy,
     /// The engine was shut down.
     #[error("The engine has been shut down.")]
     Closed,
@@ -227,7 +224,6 @@ impl EngineError {
             Self::Died(Death::NotStarted(_)) => "engine_missing",
             Self::Died(Death::WrongVersion { .. }) => "engine_version",
             Self::Died(_) => "engine_died",
-            Self::Busy => "engine_busy",
             Self::Closed => "engine_closed",
         }
     }
@@ -243,7 +239,6 @@ impl EngineError {
             Self::Died(_) => {
                 "Send the message again; if it happens again, choose a smaller context or model."
             }
-            Self::Busy => "Wait for the answer in progress, or stop it.",
             Self::Closed => "Start Reprise again.",
         }
     }

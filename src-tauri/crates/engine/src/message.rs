@@ -139,7 +139,7 @@ pub struct Hello {
     /// Process id.
     #[serde(default)]
     pub pid: u32,
-    /// The llama.cpp build, e.g. `llama.cpp 0.0.7000 (abcdef), ggml 0.26.0`.
+    /// The llama.cpp build, e.g. `llama.cpp 0.6.0, ggml 0.26.0, llama-cpp-sys-2 0.1.161`.
     #[serde(default)]
     pub build: String,
     /// Backend modules that loaded.

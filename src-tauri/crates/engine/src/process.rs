@@ -100,7 +100,7 @@ impl Spawner for EngineFolder {
 }
 
 /// Some of these make ggml load code or change numerics: they are not the app's settings.
-fn scrub_environment(command: &mut Command) {
+pub(crate) fn scrub_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_ascii_uppercase();
         if upper.starts_with("GGML_") || upper.starts_with("LLAMA_") {

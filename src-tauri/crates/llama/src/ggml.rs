@@ -71,13 +71,12 @@ pub fn load(folder: &Path, captured: &Captured) -> Backends {
     Backends { modules, devices, llama }
 }
 
-/// The versions that decide whether a state can be trusted: llama.cpp's and ggml's.
+/// The build that decides whether a state can be trusted: the pinned source and its own versions.
 #[must_use]
 pub fn build() -> String {
     // SAFETY: these return static strings.
-    let (llama, ggml, commit) =
-        unsafe { (text(sys::llama_version()), text(sys::ggml_version()), text(sys::ggml_commit())) };
-    format!("llama.cpp {llama}, ggml {ggml} ({commit})")
+    let (llama, ggml) = unsafe { (text(sys::llama_version()), text(sys::ggml_version())) };
+    format!("llama.cpp {llama}, ggml {ggml}, llama-cpp-sys-2 {}", env!("REPRISE_LLAMA_CRATE"))
 }
 
 /// What llama.cpp knows of a loaded model and its safe crate does not tell.

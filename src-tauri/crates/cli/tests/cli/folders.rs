@@ -103,6 +103,8 @@ fn a_folder_that_cannot_be_written() {
     let mut elsewhere = place.chat_command(&["Hello."], 1, &[]);
     elsewhere.env("REPRISE_DATA_DIR", data.join("below"));
     as_nobody(&place, &mut elsewhere).unwrap().failure("data_dir_readonly");
+    let mut doctor = place.command_on(&data.join("below"));
+    as_nobody(&place, doctor.args(["--json", "doctor"])).unwrap().success();
     chmod(&data, 0o755);
 }
 

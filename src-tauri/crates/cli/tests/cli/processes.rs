@@ -1,7 +1,7 @@
 //! Running commands: their lines as they come, their children, their end.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -88,14 +88,24 @@ impl Running {
         }
     }
 
-    /// SIGKILL; the lines and the bytes that came until then.
-    pub fn kill(mut self) -> (Vec<String>, Vec<u8>) {
+    /// SIGKILL; what came until then.
+    pub fn kill(mut self) -> Killed {
         // Fails where it has just ended by itself.
         let _ = self.child.kill();
-        self.child.wait().unwrap();
+        let in_time = self.child.wait().unwrap().signal().is_some();
         while self.line().is_some() {}
-        (self.seen, self.stdout.join().unwrap())
+        Killed { said: self.seen, shown: self.stdout.join().unwrap(), in_time }
     }
+}
+
+/// What a killed command left.
+pub struct Killed {
+    /// The lines of standard error.
+    pub said: Vec<String>,
+    /// Standard output.
+    pub shown: Vec<u8>,
+    /// Whether it had not ended by itself.
+    pub in_time: bool,
 }
 
 /// Sends a signal to a process, or to a group with a minus before it.

@@ -1,4 +1,4 @@
-//! Starting the worker on Windows. Written for it and not yet run there.
+//! Starting the worker on Windows. It compiles for that target and was never run there.
 //!
 //! The only `unsafe` outside the worker: two handle flags and one Job Object, so that the worker ends
 //! with the app whatever kills it.
