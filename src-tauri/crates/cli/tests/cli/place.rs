@@ -109,6 +109,8 @@ impl Place {
         command
             .current_dir(self.root())
             .env_remove("REPRISE_LOG")
+            // Cargo names its own folders there for tests, and an engine without libraries would find them.
+            .env_remove("LD_LIBRARY_PATH")
             .env("REPRISE_DATA_DIR", data)
             .env("REPRISE_ENGINE_DIR", engine_dir())
             // On a machine that others use too, threads that wait by spinning take a hundred times as long.
