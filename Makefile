@@ -5,6 +5,7 @@
 bin := $(or $(CARGO_TARGET_DIR),target)/debug
 
 run: setup build ## one real conversation with the starter model
+	@mkdir -p target/run
 	$(bin)/reprise-cli chat --model models/SmolLM2-135M-Instruct.Q4_1.gguf --data-dir target/run/data --prompt "In one sentence: why do people keep diaries?" --prompt "Now say it in five words."
 
 test: setup build ## everything that can fail; tests start the built worker and command line
