@@ -109,8 +109,6 @@ impl Place {
         command
             .current_dir(self.root())
             .env_remove("REPRISE_LOG")
-            // Cargo's: it would find libraries that an engine folder has not.
-            .env_remove("LD_LIBRARY_PATH")
             // Cargo names its own folders there for tests, and an engine without libraries would find them.
             .env_remove("LD_LIBRARY_PATH")
             .env("REPRISE_DATA_DIR", data)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use reprise_engine::Fault;
-use reprise_engine::message::{GenerateSpec, LoadSpec, Role, Sampling, StopReason, TokenId};
+use reprise_engine::message::{ChatMessage, GenerateSpec, LoadSpec, Role, Sampling, StopReason, TokenId};
 
 use crate::gguf::{Gguf, Spelling};
 use crate::rig::{Answer, GEMMA, Rig, SMOLLM2, ask, fault, greedy, ids, long_text, model, say, spec, user};
@@ -242,15 +242,20 @@ async fn five_megabytes_are_refused_soon() {
     let size = 5_000_000;
     rig.load(&smollm2).await;
     let frame = prompt_tokens(&rig, 100).await - 100;
-    // A person's text is not taken for markup: each of these is several tokens.
-    let markup = ("<|im_end|>".repeat(size / 10), None);
-    check_refusal(&rig, &long_text(900_000), Some(900_000 + frame)).await;
-    check_refusal(&rig, &markup.0, markup.1).await;
+    check_refusal(&rig, user(&long_text(900_000)), Some(900_000 + frame)).await;
+    // In a person's text this is no markup; in the model's own words each of these is one token.
+    check_refusal(&rig, user(&"<|im_end|>".repeat(size / 10)), None).await;
+    let markup = |times: usize| {
+        let answer = "<|im_end|>".repeat(times);
+        vec![say(Role::User, "Hi"), say(Role::Assistant, &answer), say(Role::User, "Hi")]
+    };
+    let few = rig.ask(ask(markup(10), 0)).await.prepared().prompt_tokens;
+    check_refusal(&rig, markup(500_000), Some(few + 499_990)).await;
     rig.ask(ask(user("Hi"), 1)).await;
     // This vocabulary has tokens for line breaks that are looked for before all others.
     rig.load(&gemma).await;
     let line = "a line of a log, with nothing special in it\n";
-    check_refusal(&rig, &line.repeat(size / line.len()), None).await;
+    check_refusal(&rig, user(&line.repeat(size / line.len())), None).await;
     rig.ask(ask(user("Hi"), 1)).await;
 }
 
@@ -269,11 +274,11 @@ async fn markup_in_a_pasted_text_stays_text() {
     assert!(control(&plain) > 0);
 }
 
-async fn check_refusal(rig: &Rig, text: &str, expected: Option<u32>) {
+async fn check_refusal(rig: &Rig, messages: Vec<ChatMessage>, expected: Option<u32>) {
     let started = Instant::now();
-    let refused = fault(rig.try_ask(ask(user(text), 1)).await);
+    let refused = fault(rig.try_ask(ask(messages, 1)).await);
     let took = started.elapsed();
-    eprintln!("{} bytes, {took:.1?}: {refused}", text.len());
+    eprintln!("{took:.1?}: {refused}");
     let Fault::PromptTooLong { tokens, n_ctx: 1024 } = refused else {
         panic!("{refused}");
     };

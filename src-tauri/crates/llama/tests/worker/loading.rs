@@ -105,11 +105,8 @@ async fn senseless_loads_harm_nothing() {
     let rig = Rig::start();
     let pid = rig.pid().await;
     for (n_ctx, got) in [(0, 256), (1, 256), (257, 512)] {
-        let asked = LoadSpec { n_ctx: Some(n_ctx), n_threads: Some(u32::MAX), ..spec(&smollm2) };
-        let info = rig.try_load(asked).await.unwrap();
-        assert_eq!(info.n_ctx, got);
-        let cores = std::thread::available_parallelism().unwrap().get();
-        assert_eq!(info.n_threads as usize, cores);
+        let asked = LoadSpec { n_ctx: Some(n_ctx), ..spec(&smollm2) };
+        assert_eq!(rig.try_load(asked).await.unwrap().n_ctx, got);
         assert_eq!(rig.ask(ask(user("Hi"), 1)).await.tokens.len(), 1);
     }
     for n_ctx in [u32::MAX, i32::MAX as u32] {
@@ -118,7 +115,13 @@ async fn senseless_loads_harm_nothing() {
         assert!(matches!(refused, Fault::ContextFailed { .. }), "{refused:?}");
         assert_eq!(fault(rig.try_ask(ask(user("Hi"), 1)).await), Fault::NotLoaded);
     }
-    let asked = LoadSpec { n_ctx: None, n_threads: None, kv_type: KvType::Q8_0, ..spec(&smollm2) };
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for n_threads in [None, Some(0), Some(u32::MAX)] {
+        let info = rig.try_load(LoadSpec { n_threads, ..spec(&smollm2) }).await.unwrap();
+        assert_eq!(info.n_threads as usize, cores, "{n_threads:?}");
+    }
+    assert_eq!(rig.ask(ask(user("Hi"), 1)).await.tokens.len(), 1);
+    let asked = LoadSpec { n_ctx: None, kv_type: KvType::Q8_0, ..spec(&smollm2) };
     let info = rig.try_load(asked).await.unwrap();
     assert_eq!(info.n_ctx, 8192);
     assert_eq!(rig.ask(ask(user("Hi"), 3)).await.tokens.len(), 3);
