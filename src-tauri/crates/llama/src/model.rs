@@ -22,7 +22,7 @@ use crate::outbox::Reply;
 use crate::template::CHATML;
 
 /// Tokens decoded in one call while a prompt is read. A stop takes effect between two calls, so this
-/// bounds how long it takes; smaller batches read more slowly (see docs/PERFORMANCE.md).
+/// bounds how long it takes; smaller batches read more slowly.
 pub(crate) const PREFILL_BATCH: u32 = 256;
 
 /// llama.cpp rounds a context up to a multiple of this; a smaller one is of no use.
