@@ -12,10 +12,23 @@
 //! subject's, the derives of its neighbours, and a line in `tests::generated`.
 
 mod app;
+mod conversation;
+mod engine;
 mod error;
+mod receipt;
+mod settings;
+mod turn;
 
-pub use app::AppInfo;
+pub use app::{AppEvent, AppInfo, Startup};
+pub use conversation::{
+    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, SearchHit, SearchResults,
+    SnippetPart, Speaker, StopReason,
+};
+pub use engine::{EnginePhase, EngineView, LoadedModel, ModelChoice, ModelRow, TokenCount};
 pub use error::AppError;
+pub use receipt::{Check, Reason, Receipt, ResumePath, Timing};
+pub use settings::{Language, SendKey, Settings, Theme};
+pub use turn::{Ask, TurnUpdate};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ts_rs::{Config, TS};
 
-use crate::{AppError, AppInfo};
+use super::*;
 
 const HEADER: &str =
     "// Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.\n\n";
@@ -15,8 +15,37 @@ const HEADER: &str =
 fn generated() -> BTreeMap<String, String> {
     let config = Config::new();
     let mut files = BTreeMap::new();
-    add::<AppInfo>(&mut files, &config);
     add::<AppError>(&mut files, &config);
+    add::<AppEvent>(&mut files, &config);
+    add::<AppInfo>(&mut files, &config);
+    add::<Ask>(&mut files, &config);
+    add::<Check>(&mut files, &config);
+    add::<ConversationPage>(&mut files, &config);
+    add::<ConversationRow>(&mut files, &config);
+    add::<ConversationView>(&mut files, &config);
+    add::<EnginePhase>(&mut files, &config);
+    add::<EngineView>(&mut files, &config);
+    add::<Language>(&mut files, &config);
+    add::<LoadedModel>(&mut files, &config);
+    add::<MessageState>(&mut files, &config);
+    add::<MessageView>(&mut files, &config);
+    add::<ModelChoice>(&mut files, &config);
+    add::<ModelRow>(&mut files, &config);
+    add::<Reason>(&mut files, &config);
+    add::<Receipt>(&mut files, &config);
+    add::<ResumePath>(&mut files, &config);
+    add::<SearchHit>(&mut files, &config);
+    add::<SearchResults>(&mut files, &config);
+    add::<SendKey>(&mut files, &config);
+    add::<Settings>(&mut files, &config);
+    add::<SnippetPart>(&mut files, &config);
+    add::<Speaker>(&mut files, &config);
+    add::<Startup>(&mut files, &config);
+    add::<StopReason>(&mut files, &config);
+    add::<Theme>(&mut files, &config);
+    add::<Timing>(&mut files, &config);
+    add::<TokenCount>(&mut files, &config);
+    add::<TurnUpdate>(&mut files, &config);
     files
 }
 

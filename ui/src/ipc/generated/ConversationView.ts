@@ -1,0 +1,32 @@
+// Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.
+
+import type { MessageView } from "./MessageView";
+
+/**
+ * An opened conversation: the branch that is shown, from its first message to its last.
+ */
+export type ConversationView = {
+/**
+ * Its id.
+ */
+id: string,
+/**
+ * Its title; may be empty.
+ */
+title: string,
+/**
+ * The model it was last used with, as a name for people.
+ */
+model: string | null,
+/**
+ * Its system prompt, where it has one.
+ */
+system: string | null,
+/**
+ * The branch that is shown, without the system prompt.
+ */
+messages: Array<MessageView>,
+/**
+ * What was typed and not sent.
+ */
+draft: string, };

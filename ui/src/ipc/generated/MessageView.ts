@@ -1,0 +1,64 @@
+// Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.
+
+import type { MessageState } from "./MessageState";
+import type { Receipt } from "./Receipt";
+import type { Speaker } from "./Speaker";
+import type { StopReason } from "./StopReason";
+import type { Timing } from "./Timing";
+
+/**
+ * A message of the branch that is shown.
+ */
+export type MessageView = {
+/**
+ * Its id.
+ */
+id: string,
+/**
+ * The message that it follows.
+ */
+parent: string | null,
+/**
+ * Who speaks.
+ */
+speaker: Speaker,
+/**
+ * What was said, in Markdown where the model speaks.
+ */
+text: string,
+/**
+ * How far it got.
+ */
+state: MessageState,
+/**
+ * Why an answer ended.
+ */
+stop: StopReason | null,
+/**
+ * One sentence about how it came to be, where there is something to say.
+ */
+notice: string | null,
+/**
+ * Whether the disk gave back something else than what was written.
+ */
+damaged: boolean,
+/**
+ * When it was begun, in milliseconds since 1970.
+ */
+created: number,
+/**
+ * All versions beside this one and itself, oldest first: what `‹ 2/3 ›` steps through.
+ */
+versions: Array<string>,
+/**
+ * How the conversation came into the KV cache for this answer.
+ */
+receipt: Receipt | null,
+/**
+ * What this answer took.
+ */
+timing: Timing | null,
+/**
+ * Name of the model that wrote it.
+ */
+model: string | null, };

@@ -1,0 +1,14 @@
+// Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.
+
+/**
+ * Why a path was taken.
+ */
+export type Reason = {
+/**
+ * Stable snake-case word: `no_snapshot`, `integrity`, `identity`, …
+ */
+code: string,
+/**
+ * One sentence, in English.
+ */
+message: string, };
