@@ -104,6 +104,21 @@ pub enum Fault {
         /// llama.cpp's words.
         detail: String,
     },
+    /// The live context holds nothing that could be exported, or its state cannot be.
+    #[error("This conversation's state cannot be saved: {detail}.")]
+    StateUnavailable {
+        /// Why.
+        detail: String,
+    },
+    /// The image was displaced by a later one.
+    #[error("A later state took the place of this one.")]
+    ImageGone,
+    /// What was asked of an image contradicts itself.
+    #[error("The engine was asked for impossible pieces of a state: {detail}.")]
+    BadPieces {
+        /// What is wrong with them.
+        detail: String,
+    },
     /// Somebody asked to end it (loads only; a cancelled answer is `Finished`).
     #[error("It was cancelled.")]
     Cancelled,
@@ -129,6 +144,9 @@ impl Fault {
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::Template { .. } => "template_failed",
             Self::DecodeFailed { .. } => "decode_failed",
+            Self::StateUnavailable { .. } => "state_unavailable",
+            Self::ImageGone => "image_gone",
+            Self::BadPieces { .. } => "bad_pieces",
             Self::Cancelled => "cancelled",
         }
     }
@@ -156,6 +174,9 @@ impl Fault {
             Self::Template { .. } => "Choose another file of this model; this one's template is at fault.",
             Self::DecodeFailed { .. } => {
                 "Send the message again; if it happens again, choose a smaller context."
+            }
+            Self::StateUnavailable { .. } | Self::ImageGone | Self::BadPieces { .. } => {
+                "Nothing to do: the text is kept, and the conversation is read again next time."
             }
             Self::Cancelled => "Nothing to do.",
         }

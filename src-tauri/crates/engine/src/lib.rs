@@ -15,8 +15,10 @@ mod handle;
 pub mod limits;
 pub mod link;
 pub mod message;
+mod moving;
 pub mod process;
 pub mod scripted;
+pub mod state;
 mod supervisor;
 mod work;
 

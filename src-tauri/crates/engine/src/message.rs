@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec, Restored, StateTraits};
 
 /// Version of this vocabulary. App and worker must agree exactly.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// One token of the loaded model's vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,7 +33,8 @@ pub struct RequestFrame {
 }
 
 /// What the app can ask of the worker. `Cancel`, `Ping` and `Shutdown` are answered at once, also in
-/// mid-decode; the others one after the other.
+/// mid-decode. Requests that move state bytes ([`Request::moves_state`]) are served one after the other
+/// beside the rest, which is served one after the other too.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
@@ -44,10 +46,52 @@ pub enum Request {
     Unload,
     /// Answer a conversation. `Prepared`, `Prefill`*, `Piece`*, then `Finished`.
     Generate(GenerateSpec),
+    /// Render and tokenise a conversation; compute nothing. `Prompt`.
+    Prepare(GenerateSpec),
+    /// Take the live context's state into an image, and ask the probes at its end. `Exported`.
+    Export,
+    /// Put the image that was received in place of the live context, on trial. `Restored`.
+    Restore(RestoreSpec),
+    /// Use the state on trial from now on. `Accepted`.
+    Accept,
+    /// Destroy the context and what it holds. `Discarded`.
+    Discard,
+    /// Count the tokens of a text. `Counted`.
+    Count {
+        /// Plain text; markup in it is text.
+        text: String,
+    },
     /// End the request with this id soon: within one token or one prefill batch.
     Cancel {
         /// The request to end.
         target: RequestId,
+    },
+    /// Hash chunks of an image. `Hashed`.
+    Hash {
+        /// Which image.
+        image: ImageId,
+        /// The chunks.
+        chunks: Vec<Pieces>,
+    },
+    /// Send chunks of an image on the state path, one behind the other; then `StateSent`.
+    Ship {
+        /// Which image.
+        image: ImageId,
+        /// The chunks.
+        chunks: Vec<Pieces>,
+    },
+    /// Receive chunks on the state path, one behind the other, into an image of this size; an empty
+    /// frame gives up. Then `StateReceived`. The image waits for `Restore`.
+    Receive {
+        /// Bytes of the image.
+        bytes: u64,
+        /// Where the chunks belong. Together they cover the image.
+        chunks: Vec<Pieces>,
+    },
+    /// Forget an image. `Released`.
+    Release {
+        /// Which image.
+        image: ImageId,
     },
     /// Send this many bytes on the state path (to measure it); then `StateSent`.
     SendState {
@@ -61,6 +105,22 @@ pub enum Request {
     },
     /// Free everything and exit with code 0.
     Shutdown,
+}
+
+impl Request {
+    /// Whether it is about state bytes, and served beside the others, also in mid-decode.
+    #[must_use]
+    pub fn moves_state(&self) -> bool {
+        matches!(
+            self,
+            Self::Hash { .. }
+                | Self::Ship { .. }
+                | Self::Receive { .. }
+                | Self::Release { .. }
+                | Self::SendState { .. }
+                | Self::ReceiveState { .. }
+        )
+    }
 }
 
 /// An event as it travels from the worker to the app.
@@ -105,11 +165,33 @@ pub enum Event {
     },
     /// The answer is complete.
     Finished(Finished),
+    /// Answer to `Prepare`.
+    Prompt(PromptTokens),
+    /// Answer to `Export`.
+    Exported(Exported),
+    /// Answer to `Restore`.
+    Restored(Restored),
+    /// Answer to `Accept`.
+    Accepted,
+    /// Answer to `Discard`.
+    Discarded,
+    /// Answer to `Count`.
+    Counted {
+        /// Tokens.
+        tokens: u32,
+    },
+    /// Answer to `Hash`.
+    Hashed {
+        /// BLAKE3 (hex) of each chunk.
+        hashes: Vec<String>,
+    },
+    /// Answer to `Release`.
+    Released,
     /// The request failed; the worker lives on.
     Failed(Fault),
-    /// All bytes of `SendState` are in the pipe.
+    /// All bytes of `Ship` or `SendState` are in the pipe.
     StateSent,
-    /// All bytes of `ReceiveState` arrived.
+    /// All bytes of `Receive` or `ReceiveState` arrived.
     StateReceived,
 }
 
@@ -117,15 +199,13 @@ impl Event {
     /// Whether this event ends its request.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Pong
-                | Self::Loaded(_)
-                | Self::Unloaded
-                | Self::Finished(_)
-                | Self::Failed(_)
-                | Self::StateSent
-                | Self::StateReceived
+            Self::Hello(_)
+                | Self::LoadProgress { .. }
+                | Self::Prepared(_)
+                | Self::Prefill { .. }
+                | Self::Piece { .. }
         )
     }
 }
@@ -219,6 +299,17 @@ pub enum KvType {
     Q8_0,
 }
 
+impl KvType {
+    /// ggml's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+}
+
 /// What to load and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LoadSpec {
@@ -230,6 +321,80 @@ pub struct LoadSpec {
     pub n_threads: Option<u32>,
     /// Element type of K and V.
     pub kv_type: KvType,
+    /// Whether attention is computed in the fused way.
+    #[serde(default)]
+    pub flash_attention: FlashAttention,
+    /// Base frequency of the rotary position embedding in place of the model's own.
+    #[serde(default)]
+    pub rope_freq_base: Option<Finite>,
+}
+
+/// Whether attention is computed in the fused way (flash attention), which also decides how V lies in
+/// the KV cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlashAttention {
+    /// As llama.cpp finds best for the model and device.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl FlashAttention {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// A finite positive number that can be compared and hashed: two settings are the same where every bit
+/// is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "f32", into = "f32")]
+pub struct Finite(f32);
+
+impl Finite {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+impl PartialEq for Finite {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Finite {}
+
+impl std::hash::Hash for Finite {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+impl TryFrom<f32> for Finite {
+    type Error = &'static str;
+
+    fn try_from(number: f32) -> Result<Self, Self::Error> {
+        if number.is_finite() && number > 0.0 { Ok(Self(number)) } else { Err("not a positive number") }
+    }
+}
+
+impl From<Finite> for f32 {
+    fn from(number: Finite) -> f32 {
+        number.0
+    }
 }
 
 /// The context size that is used when nobody asks for another, in tokens. An 8B model's f16 KV cache
@@ -296,6 +461,10 @@ pub struct ModelInfo {
     /// BLAKE3 (hex) of vocabulary and chat template: token ids are worth something only where it is
     /// the same.
     pub token_identity: String,
+    /// What its states are like; `None` where they cannot be kept yet, as `why_no_state` says.
+    pub state: Option<StateTraits>,
+    /// Why its states cannot be kept, in a few words.
+    pub why_no_state: Option<String>,
     /// Time to load, in milliseconds.
     pub load_ms: f64,
 }
@@ -374,7 +543,7 @@ impl Default for Sampling {
 }
 
 /// An answer to be generated.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerateSpec {
     /// The conversation from its first message to the one to be answered.
     pub messages: Vec<ChatMessage>,

@@ -5,6 +5,8 @@
 //! `<role>content\n`, and it keeps a live context as the real worker does, so prefix reuse can be
 //! counted. What it answers, and how it misbehaves, is queued beforehand.
 
+mod state;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +21,9 @@ use crate::message::{
     Module, PROTOCOL_VERSION, Prepared, Request, RequestFrame, RequestId, StopReason, TemplateOrigin,
     TokenId,
 };
+use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec};
+
+pub use state::OnRestore;
 
 /// One thing the scripted worker does while it answers.
 #[derive(Debug, Clone)]
@@ -61,6 +66,7 @@ struct Script {
     starts: VecDeque<Start>,
     loads: VecDeque<Vec<Act>>,
     answers: VecDeque<Vec<Act>>,
+    restores: VecDeque<OnRestore>,
     prompts: Vec<String>,
     specs: Vec<GenerateSpec>,
     spawned: u32,
@@ -97,6 +103,11 @@ impl ScriptedEngine {
     /// What happens at the next answer.
     pub fn on_answer(&self, acts: Vec<Act>) {
         self.with(|script| script.answers.push_back(acts));
+    }
+
+    /// What happens at the next restore.
+    pub fn on_restore(&self, act: OnRestore) {
+        self.with(|script| script.restores.push_back(act));
     }
 
     /// The prompts that were rendered so far.
@@ -141,6 +152,8 @@ impl Spawner for ScriptedEngine {
             state_out: state_out_tx,
             n_ctx: None,
             live: Vec::new(),
+            images: state::Images::default(),
+            trial: None,
         };
         let task = tokio::spawn(worker.run(start));
         self.with(|script| script.running.push(task.abort_handle()));
@@ -170,6 +183,9 @@ struct ScriptedWorker {
     state_out: mpsc::Sender<Vec<u8>>,
     n_ctx: Option<u32>,
     live: Vec<TokenId>,
+    images: state::Images,
+    /// The tokens of a state on trial.
+    trial: Option<Vec<TokenId>>,
 }
 
 /// The worker is gone: leave every loop.
@@ -224,26 +240,28 @@ impl ScriptedWorker {
                     Event::Unloaded
                 }
                 Request::Generate(spec) => self.generate(id, spec).await?,
-                Request::SendState { bytes } => {
-                    let mut left = bytes;
-                    while left > 0 {
-                        let size = left.min(MAX_STATE as u64);
-                        let frame = vec![0; usize::try_from(size).unwrap_or(MAX_STATE)];
-                        self.state_out.send(frame).await.map_err(|_| Gone)?;
-                        left -= size;
-                    }
-                    Event::StateSent
+                Request::Prepare(spec) => self.prepare(&spec),
+                Request::Count { text } => {
+                    Event::Counted { tokens: u32::try_from(text.chars().count()).unwrap_or(u32::MAX) }
                 }
-                Request::ReceiveState { bytes } => {
-                    let mut left = bytes;
-                    while left > 0 {
-                        let frame = self.state_in.recv().await.ok_or(Gone)?;
-                        left = left.saturating_sub(frame.len() as u64);
+                Request::Export => self.export(),
+                Request::Restore(spec) => self.restore(spec)?,
+                Request::Accept => match self.trial.take() {
+                    Some(tokens) => {
+                        self.live = tokens;
+                        Event::Accepted
                     }
-                    Event::StateReceived
+                    None => Event::Failed(Fault::NotLoaded),
+                },
+                Request::Discard => {
+                    self.trial = None;
+                    self.live.clear();
+                    Event::Discarded
                 }
+                request if request.moves_state() => self.move_state(request).await?,
                 Request::Cancel { .. } => continue,
                 Request::Shutdown => return Ok(()),
+                _ => continue,
             };
             self.send(Some(id), event).await?;
         }
@@ -256,6 +274,7 @@ impl ScriptedWorker {
 
     async fn load(&mut self, id: RequestId, spec: LoadSpec) -> Result<Event, Gone> {
         self.live.clear();
+        self.trial = None;
         self.send(Some(id), Event::LoadProgress { fraction: 0.5 }).await?;
         let acts = self.engine.with(|script| script.loads.pop_front()).unwrap_or_default();
         match self.act(id, acts, &mut 0).await? {
@@ -278,6 +297,8 @@ impl ScriptedWorker {
             cache: CacheKind::Full,
             template: TemplateOrigin::ChatMl,
             token_identity: "code points".to_owned(),
+            state: Some(state::traits()),
+            why_no_state: None,
             load_ms: 1.0,
         }))
     }
@@ -286,13 +307,11 @@ impl ScriptedWorker {
         let Some(n_ctx) = self.n_ctx else {
             return Ok(Event::Failed(Fault::NotLoaded));
         };
-        let mut prompt = String::new();
-        for message in &spec.messages {
-            for part in ["<", message.role.as_str(), ">", &message.content, "\n"] {
-                prompt.push_str(part);
-            }
+        if self.trial.take().is_some() {
+            // Never accepted: never used.
+            self.live.clear();
         }
-        prompt.push_str("<assistant>");
+        let prompt = render(&spec);
         let tokens = tokens_of(&prompt);
         let known_kept = common_prefix(&spec.known, &tokens);
         let reused = common_prefix(&self.live, &tokens).min(tokens.len() - 1);
@@ -389,9 +408,131 @@ impl ScriptedWorker {
             Request::Cancel { target } => Ok(target == current),
             Request::Ping => self.send(Some(id), Event::Pong).await.map(|()| false),
             Request::Shutdown => Err(Gone),
+            request if request.moves_state() => {
+                let event = self.move_state(request).await?;
+                self.send(Some(id), event).await.map(|()| false)
+            }
             _ => Ok(false),
         }
     }
+
+    fn prepare(&self, spec: &GenerateSpec) -> Event {
+        if self.n_ctx.is_none() {
+            return Event::Failed(Fault::NotLoaded);
+        }
+        let tokens = tokens_of(&render(spec));
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let live = count(common_prefix(&self.live, &tokens));
+        Event::Prompt(PromptTokens { tokens, live, live_total: count(self.live.len()) })
+    }
+
+    fn export(&mut self) -> Event {
+        if self.live.is_empty() {
+            return Event::Failed(Fault::StateUnavailable { detail: "nothing is live".to_owned() });
+        }
+        let (image, table) = self.images.export(&self.live);
+        Event::Exported(Exported {
+            image,
+            tokens: self.live.clone(),
+            table,
+            fingerprints: vec![state::fingerprint_of(&self.live)],
+            export_ms: 1.0,
+            challenge_ms: 1.0,
+        })
+    }
+
+    fn restore(&mut self, spec: RestoreSpec) -> Result<Event, Gone> {
+        self.live.clear();
+        let mut restored = self.images.restore(&spec);
+        match self.engine.with(|script| script.restores.pop_front()) {
+            Some(OnRestore::Die) => return Err(Gone),
+            Some(OnRestore::Refuse(why)) => restored.fault = Some(why),
+            Some(OnRestore::Forget) => restored.fingerprints = vec![state::control()],
+            None => {}
+        }
+        self.trial = restored.fault.is_none().then_some(spec.tokens);
+        Ok(Event::Restored(restored))
+    }
+
+    async fn move_state(&mut self, request: Request) -> Result<Event, Gone> {
+        let chunks = |image: ImageId, chunks: &[Pieces], images: &state::Images| {
+            chunks.iter().map(|pieces| images.chunk(image, pieces)).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(match request {
+            Request::Hash { image, chunks: wanted } => match chunks(image, &wanted, &self.images) {
+                Ok(chunks) => Event::Hashed {
+                    hashes: chunks.iter().map(|chunk| blake3::hash(chunk).to_hex().to_string()).collect(),
+                },
+                Err(fault) => Event::Failed(fault),
+            },
+            Request::Ship { image, chunks: wanted } => match chunks(image, &wanted, &self.images) {
+                Ok(chunks) => {
+                    for frame in chunks.concat().chunks(MAX_STATE) {
+                        self.state_out.send(frame.to_vec()).await.map_err(|_| Gone)?;
+                    }
+                    Event::StateSent
+                }
+                Err(fault) => Event::Failed(fault),
+            },
+            Request::Receive { bytes, chunks } => {
+                let mut image = vec![0; usize::try_from(bytes).unwrap_or(0)];
+                let mut came = Vec::new();
+                let wanted: u64 = chunks.iter().map(Pieces::bytes).sum();
+                while (came.len() as u64) < wanted {
+                    let frame = self.state_in.recv().await.ok_or(Gone)?;
+                    if frame.is_empty() {
+                        return Ok(Event::Failed(Fault::Cancelled));
+                    }
+                    came.extend(frame);
+                }
+                if !chunks.iter().all(|pieces| pieces.lie_within(bytes)) {
+                    let detail = "they reach beyond the image".to_owned();
+                    return Ok(Event::Failed(Fault::BadPieces { detail }));
+                }
+                let mut rest = came.as_slice();
+                for pieces in &chunks {
+                    let (chunk, after) = rest.split_at(usize::try_from(pieces.bytes()).unwrap_or(0));
+                    state::scatter(pieces, chunk, &mut image);
+                    rest = after;
+                }
+                self.images.received = Some(image);
+                Event::StateReceived
+            }
+            Request::Release { image } => {
+                self.images.release(image);
+                Event::Released
+            }
+            Request::SendState { bytes } => {
+                let mut left = bytes;
+                while left > 0 {
+                    let size = left.min(MAX_STATE as u64);
+                    let frame = vec![0; usize::try_from(size).unwrap_or(MAX_STATE)];
+                    self.state_out.send(frame).await.map_err(|_| Gone)?;
+                    left -= size;
+                }
+                Event::StateSent
+            }
+            Request::ReceiveState { bytes } => {
+                let mut left = bytes;
+                while left > 0 {
+                    let frame = self.state_in.recv().await.ok_or(Gone)?;
+                    left = left.saturating_sub(frame.len() as u64);
+                }
+                Event::StateReceived
+            }
+            _ => Event::Failed(Fault::NotLoaded),
+        })
+    }
+}
+
+fn render(spec: &GenerateSpec) -> String {
+    let mut prompt = String::new();
+    for message in &spec.messages {
+        for part in ["<", message.role.as_str(), ">", &message.content, "\n"] {
+            prompt.push_str(part);
+        }
+    }
+    prompt + "<assistant>"
 }
 
 fn tokens_of(text: &str) -> Vec<TokenId> {

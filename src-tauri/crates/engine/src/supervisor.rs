@@ -16,13 +16,15 @@ use crate::handle::{GenerationEvent, Loaded, Status};
 use crate::limits::Limits;
 use crate::link::{Incoming, Link, Loss, Spawner};
 use crate::message::{Event, EventFrame, Hello, PROTOCOL_VERSION, Request, RequestFrame, RequestId};
-use crate::work::{Direction, InFlight, Quick, Stir, Stop, Work, Working, deliver};
+use crate::moving::{Move, Moving, Step};
+use crate::work::{InFlight, Quick, Stir, Stop, Work, Working, deliver};
 
 /// Where the handles' wishes arrive.
 pub(crate) struct Inbox {
     pub(crate) stop: mpsc::Receiver<Stop>,
     pub(crate) quick: mpsc::Receiver<Quick>,
     pub(crate) work: mpsc::Receiver<Work>,
+    pub(crate) moves: mpsc::Receiver<Move>,
 }
 
 struct Ping {
@@ -66,6 +68,8 @@ pub(crate) struct Supervisor {
     status: watch::Sender<Status>,
     worker: Option<Worker>,
     in_flight: Option<InFlight>,
+    /// State bytes on their way, beside the request in flight.
+    moving: Option<Moving>,
     stopping: Option<Stop>,
     next_id: u64,
 }
@@ -75,8 +79,8 @@ enum Wake {
     Quick(Quick),
     Work(Work),
     Incoming(Incoming),
-    StateIn(u64),
-    StateOut(u64),
+    Move(Move),
+    Moved(Step),
     Stir(Stir),
     /// The watch's time has come; when it should have.
     Tick(Instant),
@@ -89,7 +93,17 @@ impl Supervisor {
         inbox: Inbox,
         status: watch::Sender<Status>,
     ) -> Self {
-        Self { spawner, limits, inbox, status, worker: None, in_flight: None, stopping: None, next_id: 1 }
+        Self {
+            spawner,
+            limits,
+            inbox,
+            status,
+            worker: None,
+            in_flight: None,
+            moving: None,
+            stopping: None,
+            next_id: 1,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -104,8 +118,8 @@ impl Supervisor {
                 Wake::Work(work) => self.begin(work).await,
                 Wake::Incoming(Incoming::Event(frame)) => self.route(frame).await,
                 Wake::Incoming(Incoming::Lost(loss)) => self.lost(loss).await,
-                Wake::StateIn(bytes) => self.state_sent(bytes),
-                Wake::StateOut(bytes) => self.state_arrived(bytes).await,
+                Wake::Move(wish) => self.begin_move(wish).await,
+                Wake::Moved(step) => self.moved(&step),
                 Wake::Stir(Stir::Unwanted) => self.cancel(),
                 Wake::Stir(Stir::Delivered) => self.restart_watch(),
                 Wake::Tick(due) => self.check_silence(due).await,
@@ -122,27 +136,30 @@ impl Supervisor {
         let deadline = self.next_tick();
         let idle = self.in_flight.is_none();
         let stalled = self.in_flight.as_ref().is_some_and(InFlight::is_stalled);
-        let state_frame = self.in_flight.as_ref().and_then(InFlight::next_state_frame);
+        let resting = self.moving.is_none();
         let worker = &mut self.worker;
         let in_flight = &mut self.in_flight;
+        let moving = &mut self.moving;
         tokio::select! {
             // `None`: every handle was dropped. The other channels end at the same moment.
             stop = self.inbox.stop.recv() => Wake::Stop(stop.unwrap_or(Stop(None))),
             Some(quick) = self.inbox.quick.recv() => Wake::Quick(quick),
             Some(work) = self.inbox.work.recv(), if idle => Wake::Work(work),
+            Some(wish) = self.inbox.moves.recv(), if resting => Wake::Move(wish),
             wake = async {
-                match worker {
-                    Some(Worker { link, .. }) if !stalled => tokio::select! {
-                        incoming = link.events.recv() =>
-                            Wake::Incoming(incoming.unwrap_or(Incoming::Lost(Loss::Closed))),
-                        Some(bytes) = link.state_out.recv() => Wake::StateOut(bytes.len() as u64),
-                        Ok(room) = link.state_in.reserve(), if state_frame.is_some() => {
-                            let size = state_frame.unwrap_or_default();
-                            room.send(vec![0; size]);
-                            Wake::StateIn(size as u64)
+                let Some(Worker { link, .. }) = worker else {
+                    return std::future::pending().await;
+                };
+                let Link { events, state_in, state_out, .. } = link;
+                tokio::select! {
+                    incoming = events.recv(), if !stalled =>
+                        Wake::Incoming(incoming.unwrap_or(Incoming::Lost(Loss::Closed))),
+                    step = async {
+                        match moving {
+                            Some(moving) => moving.step(state_in, state_out).await,
+                            None => std::future::pending().await,
                         }
-                    },
-                    _ => std::future::pending().await,
+                    } => Wake::Moved(step),
                 }
             } => wake,
             stir = async {
@@ -167,14 +184,14 @@ impl Supervisor {
     fn next_tick(&self) -> Option<Instant> {
         let worker = self.worker.as_ref()?;
         let pong = worker.oldest_ping().map(|sent| sent + self.limits.ping);
-        let Some(in_flight) = &self.in_flight else {
-            return pong;
-        };
-        if in_flight.is_stalled() {
+        let in_flight = self.in_flight.as_ref();
+        if let Some(in_flight) = in_flight.filter(|in_flight| in_flight.is_stalled()) {
             return in_flight.cancel_sent.then(|| in_flight.deadline());
         }
-        let next = if worker.watch_ping.is_none() { worker.next_watch_ping } else { in_flight.deadline() };
-        Some(pong.unwrap_or(next).min(next).min(in_flight.deadline()))
+        let busy = in_flight.is_some() || self.moving.is_some();
+        let watch = (busy && worker.watch_ping.is_none()).then_some(worker.next_watch_ping);
+        let moved = self.moving.as_ref().and_then(|moving| moving.deadline(self.limits.settle));
+        [pong, watch, moved, in_flight.map(InFlight::deadline)].into_iter().flatten().min()
     }
 
     fn new_id(&mut self) -> RequestId {
@@ -288,13 +305,7 @@ impl Supervisor {
                 let work = Working::Generate { events, cancel, unsent: None };
                 (work, Request::Generate(spec), self.limits.prefill)
             }
-            Work::MoveState { bytes, direction, reply } => {
-                let (request, unsent, awaited) = match direction {
-                    Direction::FromWorker => (Request::SendState { bytes }, 0, bytes),
-                    Direction::ToWorker => (Request::ReceiveState { bytes }, bytes, 0),
-                };
-                (Working::MoveState { unsent, awaited, said: None, reply }, request, self.limits.settle)
-            }
+            Work::Ask { request, reply } => (Working::Ask(reply), request, self.limits.settle),
         };
         let id = self.new_id();
         self.in_flight = Some(InFlight { id, work, last_sign: Instant::now(), patience, cancel_sent: false });
@@ -303,6 +314,38 @@ impl Supervisor {
         }
         self.restart_watch();
         self.send(id, request);
+    }
+
+    async fn begin_move(&mut self, wish: Move) {
+        if wish.is_unwanted() {
+            return;
+        }
+        if let Err(error) = self.ensure_worker().await {
+            return wish.fail(error);
+        }
+        let Move { request, path, reply } = wish;
+        let id = self.new_id();
+        self.moving = Some(Moving::new(id, path, reply));
+        if let Some(worker) = &mut self.worker {
+            worker.was_asked = true;
+            if self.in_flight.is_none() {
+                worker.restart_watch(Instant::now(), self.limits.ping_every);
+            }
+        }
+        self.send(id, request);
+    }
+
+    fn moved(&mut self, step: &Step) {
+        if let Some(moving) = &mut self.moving {
+            moving.moved(step);
+            self.end_move();
+        }
+    }
+
+    fn end_move(&mut self) {
+        if let Some(moving) = self.moving.take_if(|moving| moving.is_done()) {
+            moving.finish();
+        }
     }
 
     fn cancel(&mut self) {
@@ -330,6 +373,10 @@ impl Supervisor {
             }
             return;
         }
+        if let Some(moving) = self.moving.as_mut().filter(|moving| moving.id == id) {
+            moving.heard(event);
+            return self.end_move();
+        }
         let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.id == id) else {
             return;
         };
@@ -344,9 +391,6 @@ impl Supervisor {
             };
         }
         match (&mut in_flight.work, event) {
-            (Working::MoveState { awaited: 1.., said, .. }, Event::StateSent) => {
-                *said = Some(Event::StateSent);
-            }
             (_, event) if event.is_last() => self.finish(event).await,
             // Progress that nobody reads in time may be dropped: the next one says more.
             (Working::Load { progress, .. }, Event::LoadProgress { fraction }) => {
@@ -365,31 +409,6 @@ impl Supervisor {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn state_sent(&mut self, bytes: u64) {
-        if let Some(InFlight { work: Working::MoveState { unsent, .. }, last_sign, .. }) = &mut self.in_flight
-        {
-            *unsent = unsent.saturating_sub(bytes);
-            *last_sign = Instant::now();
-        }
-    }
-
-    /// State bytes count as progress; the request ends when the last of them and the word are here.
-    async fn state_arrived(&mut self, bytes: u64) {
-        let Some(in_flight) = &mut self.in_flight else {
-            return;
-        };
-        let Working::MoveState { awaited, said, .. } = &mut in_flight.work else {
-            return;
-        };
-        in_flight.last_sign = Instant::now();
-        *awaited = awaited.saturating_sub(bytes);
-        if *awaited == 0
-            && let Some(event) = said.take()
-        {
-            self.finish(event).await;
         }
     }
 
@@ -415,15 +434,10 @@ impl Supervisor {
                 self.status.send_modify(|status| status.loaded = None);
                 let _ = reply.send(Ok(()));
             }
-            (
-                Working::MoveState { unsent: 0, awaited: 0, reply, .. },
-                Event::StateSent | Event::StateReceived,
-            ) => {
-                let _ = reply.send(Ok(()));
-            }
-            (Working::Unload(reply) | Working::MoveState { reply, .. }, Event::Failed(fault)) => {
-                let _ = reply.send(Err(fault.into()));
-            }
+            (Working::Unload(reply), Event::Failed(fault)) => drop(reply.send(Err(fault.into()))),
+            (Working::Ask(reply), Event::Failed(fault)) => drop(reply.send(Err(fault.into()))),
+            // Whether it answers the question is for the handle to say, which knows the question.
+            (Working::Ask(reply), event) => drop(reply.send(Ok(event))),
             (work, _) => {
                 self.in_flight = Some(InFlight { work, ..in_flight });
                 self.bury(Death::Garbled("an answer to another question".to_owned())).await;
@@ -462,6 +476,9 @@ impl Supervisor {
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.last_sign = now;
             }
+            if let Some(moving) = &mut self.moving {
+                moving.last_sign = now;
+            }
             return self.restart_watch();
         }
         let Some(worker) = &self.worker else { return };
@@ -469,19 +486,24 @@ impl Supervisor {
         let heard = !in_flight.is_some_and(InFlight::is_stalled);
         let ping_lost = heard && worker.oldest_ping().is_some_and(|sent| now >= sent + self.limits.ping);
         let overdue = in_flight.filter(|in_flight| now >= in_flight.deadline());
-        if ping_lost || overdue.is_some() {
+        let stuck = self.moving.as_ref().filter(|moving| {
+            heard && moving.deadline(self.limits.settle).is_some_and(|deadline| now >= deadline)
+        });
+        if ping_lost || overdue.is_some() || stuck.is_some() {
             let cancelled = overdue.is_some_and(|in_flight| in_flight.cancel_sent);
             if !worker.link.events.is_empty() && !cancelled {
                 // It did speak; what it said is read first.
                 return;
             }
-            let silent = match overdue {
-                Some(in_flight) => now - in_flight.last_sign,
-                None => self.limits.ping,
+            let silent = match (overdue, stuck) {
+                (Some(in_flight), _) => now - in_flight.last_sign,
+                (None, Some(moving)) => now - moving.last_sign,
+                (None, None) => self.limits.ping,
             };
             return self.bury(Death::Silent(silent.as_secs())).await;
         }
-        if heard && in_flight.is_some() && worker.watch_ping.is_none() && now >= worker.next_watch_ping {
+        let busy = in_flight.is_some() || self.moving.is_some();
+        if heard && busy && worker.watch_ping.is_none() && now >= worker.next_watch_ping {
             let id = self.new_id();
             if let Some(worker) = &mut self.worker {
                 worker.watch_ping = Some((id, now));
@@ -511,6 +533,9 @@ impl Supervisor {
         for ping in pings.into_values() {
             let _ = ping.reply.send(Err(error.clone()));
         }
+        if let Some(moving) = self.moving.take() {
+            moving.fail(error.clone());
+        }
         if let Some(in_flight) = self.in_flight.take() {
             in_flight.work.fail(error);
         }
@@ -524,6 +549,9 @@ impl Supervisor {
         self.send(id, Request::Shutdown);
         if let Some(in_flight) = self.in_flight.take() {
             in_flight.work.fail(EngineError::Closed);
+        }
+        if let Some(moving) = self.moving.take() {
+            moving.fail(EngineError::Closed);
         }
         let Some(mut worker) = self.worker.take() else {
             return;

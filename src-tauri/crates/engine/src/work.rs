@@ -4,9 +4,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant};
 
 use crate::fault::EngineError;
-use crate::frame::MAX_STATE;
 use crate::handle::GenerationEvent;
-use crate::message::{Event, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo, RequestId, StopReason};
+use crate::message::{
+    Event, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo, Request, RequestId, StopReason,
+};
 
 /// Answered at once, also while the worker computes.
 #[derive(Debug)]
@@ -34,20 +35,11 @@ pub(crate) enum Work {
         events: mpsc::Sender<GenerationEvent>,
         cancel: watch::Receiver<bool>,
     },
-    MoveState {
-        bytes: u64,
-        direction: Direction,
-        reply: oneshot::Sender<Result<(), EngineError>>,
+    /// One question with one answer.
+    Ask {
+        request: Request,
+        reply: oneshot::Sender<Result<Event, EngineError>>,
     },
-}
-
-/// Which way state bytes travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Worker to app, as after an export.
-    FromWorker,
-    /// App to worker, as before an import.
-    ToWorker,
 }
 
 impl Work {
@@ -56,7 +48,8 @@ impl Work {
     pub(crate) fn is_unwanted(&self) -> bool {
         match self {
             Self::Load { cancel, reply, .. } => *cancel.borrow() || reply.is_closed(),
-            Self::Unload(reply) | Self::MoveState { reply, .. } => reply.is_closed(),
+            Self::Unload(reply) => reply.is_closed(),
+            Self::Ask { reply, .. } => reply.is_closed(),
             Self::Generate { events, cancel, .. } => *cancel.borrow() || events.is_closed(),
         }
     }
@@ -66,7 +59,7 @@ impl Work {
         match self {
             Self::Load { reply, .. } => drop(reply.send(Err(crate::Fault::Cancelled.into()))),
             // Nobody listens.
-            Self::Unload(_) | Self::MoveState { .. } => {}
+            Self::Unload(_) | Self::Ask { .. } => {}
             Self::Generate { events, .. } => {
                 let nothing = Finished {
                     stop: StopReason::Cancelled,
@@ -85,7 +78,8 @@ impl Work {
     pub(crate) fn fail(self, error: EngineError) {
         match self {
             Self::Load { reply, .. } => drop(reply.send(Err(error))),
-            Self::Unload(reply) | Self::MoveState { reply, .. } => drop(reply.send(Err(error))),
+            Self::Unload(reply) => drop(reply.send(Err(error))),
+            Self::Ask { reply, .. } => drop(reply.send(Err(error))),
             Self::Generate { events, .. } => deliver(events, vec![GenerationEvent::Ended(Err(error))]),
         }
     }
@@ -119,16 +113,6 @@ impl InFlight {
     /// worker, and the worker's silence means nothing.
     pub(crate) fn is_stalled(&self) -> bool {
         matches!(self.work, Working::Generate { unsent: Some(_), .. })
-    }
-
-    /// The next state frame's size where bytes are still to be sent to the worker.
-    pub(crate) fn next_state_frame(&self) -> Option<usize> {
-        match self.work {
-            Working::MoveState { unsent: unsent @ 1.., .. } => {
-                Some(usize::try_from(unsent).unwrap_or(MAX_STATE).min(MAX_STATE))
-            }
-            _ => None,
-        }
     }
 
     /// Resolves with the next thing that does not come from the worker. Safe to drop at any time.
@@ -181,15 +165,7 @@ pub(crate) enum Working {
         /// Waits for room in `events`.
         unsent: Option<GenerationEvent>,
     },
-    MoveState {
-        /// Bytes still to be sent from here.
-        unsent: u64,
-        /// Bytes still to arrive here.
-        awaited: u64,
-        /// The worker's last word, while bytes are still in the pipe.
-        said: Option<Event>,
-        reply: oneshot::Sender<Result<(), EngineError>>,
-    },
+    Ask(oneshot::Sender<Result<Event, EngineError>>),
 }
 
 impl Working {
@@ -197,7 +173,8 @@ impl Working {
     pub(crate) fn fail(self, error: EngineError) {
         match self {
             Self::Load { reply, .. } => drop(reply.send(Err(error))),
-            Self::Unload(reply) | Self::MoveState { reply, .. } => drop(reply.send(Err(error))),
+            Self::Unload(reply) => drop(reply.send(Err(error))),
+            Self::Ask(reply) => drop(reply.send(Err(error))),
             Self::Generate { events, unsent, .. } => {
                 deliver(events, unsent.into_iter().chain([GenerationEvent::Ended(Err(error))]).collect());
             }

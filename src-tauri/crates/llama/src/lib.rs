@@ -5,11 +5,15 @@
 //! no database and no network, and it may die at any moment: the app expects that.
 //!
 //! To add a request: an arm in [`worker`], and what it does with llama.cpp in the module of that matter
-//! (`model` loads, `session` computes). `unsafe` stays in [`pipes`] and [`ggml`].
+//! (`model` loads, `session` computes). `unsafe` stays in [`pipes`], [`ggml`] and
+//! [`state`].
 
 pub mod bare;
+mod challenge;
 mod control_text;
+pub mod desk;
 pub mod ggml;
+mod image;
 pub mod log;
 mod long_text;
 mod model;
@@ -18,6 +22,7 @@ pub mod pipes;
 mod sampler;
 mod session;
 pub mod splice;
+pub mod state;
 pub mod template;
 pub mod text_stream;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use reprise_llama::template::{RENDER_ARGUMENT, run_child_main};
-use reprise_llama::{bare, log, pipes, worker};
+use reprise_llama::{bare, log, pipes, state, worker};
 
 fn main() -> ExitCode {
     pipes::end_quietly_on_bugs();
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         ["--log-dir", logs] => match pipes::inherited() {
             Ok(pipes) => {
                 let captured = log::start(&PathBuf::from(logs));
-                worker::run(pipes, &captured)
+                worker::run(pipes, &captured, &state::Direct)
             }
             Err(error) => started_by_hand(&error.to_string()),
         },

@@ -11,9 +11,11 @@ use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_sys_2 as sys;
 use reprise_engine::Fault;
 use reprise_engine::message::{
-    CacheKind, DEFAULT_MAX_CONTEXT, Event, KvType, LoadSpec, ModelInfo, TemplateOrigin,
+    CacheKind, DEFAULT_MAX_CONTEXT, Event, Finite, FlashAttention, KvType, LoadSpec, ModelInfo,
+    TemplateOrigin,
 };
 
 use crate::ggml;
@@ -100,7 +102,15 @@ impl Loaded {
             KvType::F16 => KvCacheType::F16,
             KvType::Q8_0 => KvCacheType::Q8_0,
         };
+        let flash_attention = match self.spec.flash_attention {
+            FlashAttention::Auto => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
+            FlashAttention::On => sys::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+            FlashAttention::Off => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        };
         let params = LlamaContextParams::default()
+            .with_flash_attention_policy(flash_attention)
+            // 0 is llama.cpp's word for the model's own.
+            .with_rope_freq_base(self.spec.rope_freq_base.map_or(0.0, Finite::get))
             .with_n_ctx(NonZeroU32::new(self.info.n_ctx))
             .with_n_batch(PREFILL_BATCH)
             .with_n_ubatch(PREFILL_BATCH)
@@ -218,6 +228,8 @@ fn describe(model: &LlamaModel, spec: &LoadSpec) -> ModelInfo {
         cache,
         template: TemplateOrigin::ChatMl,
         token_identity: String::new(),
+        state: None,
+        why_no_state: None,
         load_ms: 0.0,
     }
 }

@@ -1,5 +1,7 @@
 //! A loaded model at work: one live context, its tokens, and answers.
 
+mod states;
+
 use std::cell::OnceCell;
 use std::num::NonZeroU16;
 use std::time::Instant;
@@ -14,14 +16,17 @@ use reprise_engine::Fault;
 use reprise_engine::message::{
     Event, Finished, GenerateSpec, ModelInfo, Prepared, Role, StopReason, TemplateOrigin, TokenId,
 };
+use reprise_engine::state::PromptTokens;
 
 use crate::control_text::ControlText;
+use crate::desk::Shelf;
 use crate::log::Captured;
 use crate::long_text::{self, Special, SpecialTexts};
 use crate::model::{Loaded, PREFILL_BATCH};
 use crate::outbox::Reply;
 use crate::sampler;
 use crate::splice::{Known, Vocabulary, common_prefix, splice};
+use crate::state::StateAccess;
 use crate::template::{CHATML_END, ChatMessage, ChatTemplate, LocalTime, RenderInput, SandboxedRenderer};
 use crate::text_stream::TextStream;
 
@@ -94,6 +99,12 @@ impl<'m> Tokenizer<'m> {
         tokens.iter().all(|token| (0..n).contains(&token.0))
     }
 
+    /// A probe's tokens: the last one of its text, where a vocabulary spells it in several.
+    fn probe(&self, text: &str) -> Vec<TokenId> {
+        let tokens = self.vocabulary.tokenize(text.as_bytes(), false, false);
+        tokens.last().map(|token| TokenId(token.0)).into_iter().collect()
+    }
+
     fn spelling(&self, token: LlamaToken) -> String {
         if token.0 < 0 {
             return String::new();
@@ -110,34 +121,89 @@ pub(crate) struct Session<'m> {
     tokenizer: Tokenizer<'m>,
     control: ControlText,
     renderer: &'m SandboxedRenderer,
+    access: &'m dyn StateAccess,
+    shelf: &'m Shelf,
+    /// Devices and modules, in words: part of what decides whether two computations give equal bits.
+    machine: String,
+    info: ModelInfo,
     /// Made when it is first needed; destroyed after anything that may have left it damaged.
     context: Option<LlamaContext<'m>>,
     /// The tokens whose cells the context holds, by position.
     live: Vec<TokenId>,
+    /// The tokens of a restored state that the app has not accepted yet; nothing is live then.
+    trial: Option<Vec<TokenId>>,
+    /// The prompt of the last request to prepare one: the answer to the same request uses it.
+    prepared: Option<(GenerateSpec, Vec<TokenId>)>,
+}
+
+/// What a session works with, all of which outlives it.
+#[derive(Clone, Copy)]
+pub(crate) struct Desktop<'m> {
+    pub(crate) llama: &'m LlamaBackend,
+    pub(crate) captured: &'m Captured,
+    pub(crate) renderer: &'m SandboxedRenderer,
+    pub(crate) access: &'m dyn StateAccess,
+    pub(crate) shelf: &'m Shelf,
+    pub(crate) machine: &'m str,
 }
 
 impl<'m> Session<'m> {
-    pub(crate) fn new(
-        loaded: &'m Loaded,
-        llama: &'m LlamaBackend,
-        captured: &'m Captured,
-        renderer: &'m SandboxedRenderer,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn new(loaded: &'m Loaded, desktop: Desktop<'m>) -> Result<Self, Fault> {
+        let began = Instant::now();
+        let Desktop { llama, captured, renderer, access, shelf, machine } = desktop;
         // Made now, so that a context that does not fit is found at loading, not at the first message.
         let context = Some(loaded.new_context(llama, captured)?);
         let tokenizer = Tokenizer::new(loaded.model.vocab());
         let control = tokenizer.control_text();
-        Ok(Self { loaded, llama, captured, tokenizer, control, renderer, context, live: Vec::new() })
+        let mut session = Self {
+            loaded,
+            llama,
+            captured,
+            tokenizer,
+            control,
+            renderer,
+            access,
+            shelf,
+            machine: machine.to_owned(),
+            info: loaded.info.clone(),
+            context,
+            live: Vec::new(),
+            trial: None,
+            prepared: None,
+        };
+        session.measure_states()?;
+        session.info.load_ms += ms_since(began);
+        Ok(session)
     }
 
     pub(crate) fn info(&self) -> &ModelInfo {
-        &self.loaded.info
+        &self.info
+    }
+
+    /// Tokenises a conversation and says how much of it is live.
+    pub(crate) fn prepare(&mut self, spec: GenerateSpec) -> Result<PromptTokens, Fault> {
+        self.end_trial();
+        let tokens = self.prompt(&spec)?;
+        let live = common_prefix(&self.live, &tokens);
+        // Where the tail cannot be removed, all of what is live must fit.
+        let live = if live == self.live.len() || self.info.cache.can_trim() { live } else { 0 };
+        self.prepared = Some((spec, tokens.clone()));
+        Ok(PromptTokens { tokens, live: count(live), live_total: count(self.live.len()) })
+    }
+
+    /// Tokens of a text.
+    pub(crate) fn count_tokens(&self, text: &str) -> u32 {
+        count(self.tokenizer.tokenize(self.control.disarm(text).as_bytes()).len())
     }
 
     /// Answers one request.
     pub(crate) fn generate(&mut self, spec: &GenerateSpec, reply: &Reply) -> Result<Finished, Fault> {
         let asked = Instant::now();
-        let prompt = self.prompt(spec)?;
+        self.end_trial();
+        let prompt = match self.prepared.take() {
+            Some((prepared, tokens)) if prepared == *spec => tokens,
+            _ => self.prompt(spec)?,
+        };
         let reused = self.rewind_to(&prompt)?;
         let known_kept = common_prefix(&spec.known, &prompt);
         reply.send(Event::Prepared(Prepared {
@@ -177,7 +243,7 @@ impl<'m> Session<'m> {
         let candidates =
             [Known { tokens: known, ends_message: true }, Known { tokens: &self.live, ends_message: false }];
         let prompt = splice(&self.tokenizer, &rendered, &candidates);
-        let n_ctx = self.loaded.info.n_ctx;
+        let n_ctx = self.info.n_ctx;
         if prompt.is_empty() {
             return Err(Fault::PromptEmpty);
         }
@@ -210,7 +276,7 @@ impl<'m> Session<'m> {
             now: LocalTime { unix_seconds: spec.began, utc_offset_seconds: 0 },
             extra: &serde_json::Map::new(),
         };
-        let rendered = match self.loaded.info.template {
+        let rendered = match self.info.template {
             TemplateOrigin::ChatMl => ChatTemplate::chatml().render(&input),
             TemplateOrigin::Model => self.renderer.render(&self.loaded.template, &input),
         };
@@ -233,7 +299,7 @@ impl<'m> Session<'m> {
             return Ok(keep);
         }
         if keep > 0
-            && self.loaded.info.cache.can_trim()
+            && self.info.cache.can_trim()
             && let Some(context) = &mut self.context
         {
             let removed = context.kv_cache_seq_rm(0, Some(count(keep)), None);
@@ -298,7 +364,7 @@ impl<'m> Session<'m> {
         finished: &mut Finished,
     ) -> Result<(), Fault> {
         let so_far: Vec<LlamaToken> = self.live.iter().map(|token| LlamaToken(token.0)).collect();
-        let info = &self.loaded.info;
+        let info = &self.info;
         let mut sampler =
             sampler::build(&spec.sampling, self.tokenizer.vocabulary.n_tokens(), info.n_ctx, &so_far);
         let mut stops: Vec<&str> = spec.stop.iter().map(String::as_str).collect();
@@ -313,7 +379,7 @@ impl<'m> Session<'m> {
             if reply.cancelled() {
                 break StopReason::Cancelled;
             }
-            if finished.decode_tokens >= limit || self.live.len() >= self.loaded.info.n_ctx as usize {
+            if finished.decode_tokens >= limit || self.live.len() >= self.info.n_ctx as usize {
                 break StopReason::Length;
             }
             let Some(context) = &self.context else {

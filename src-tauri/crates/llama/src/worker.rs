@@ -1,21 +1,23 @@
 //! The worker's loop: one thread owns everything of llama.cpp on its stack; another reads requests, so
 //! that a ping, a cancel and the app's death are noticed in mid-decode.
 
-use std::io::{PipeReader, PipeWriter};
+use std::io::PipeReader;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use reprise_engine::Fault;
-use reprise_engine::frame::{self, FrameError, MAX_STATE};
+use reprise_engine::frame::{self, FrameError};
 use reprise_engine::message::{Event, Hello, LoadSpec, PROTOCOL_VERSION, Request, RequestFrame};
 
+use crate::desk::{Desk, Shelf};
 use crate::ggml::{self, Backends};
 use crate::log::Captured;
 use crate::model;
 use crate::outbox::Outbox;
 use crate::pipes::{self, Pipes};
-use crate::session::Session;
+use crate::session::{Desktop, Session};
+use crate::state::StateAccess;
 use crate::template::SandboxedRenderer;
 
 /// Requests that may wait; the app sends one long request at a time.
@@ -23,16 +25,26 @@ const QUEUE: usize = 16;
 
 /// Serves until the app says so or is gone.
 #[must_use]
-pub fn run(pipes: Pipes, captured: &Captured) -> ExitCode {
+pub fn run(pipes: Pipes, captured: &Captured, access: &dyn StateAccess) -> ExitCode {
     let Ok(program) = std::env::current_exe() else {
         tracing::error!("this program cannot tell where it is");
         return ExitCode::FAILURE;
     };
     let outbox = Outbox::new(pipes.control_out);
     let (queue, requests) = sync_channel(QUEUE);
+    let (desk_queue, desk_requests) = sync_channel(QUEUE);
     let listening = outbox.clone();
     let control_in = pipes.control_in;
-    thread::spawn(move || listen(control_in, &listening, &queue));
+    thread::spawn(move || listen(control_in, &listening, &queue, &desk_queue));
+    let shelf = Shelf::default();
+    let desk = Desk {
+        outbox: outbox.clone(),
+        requests: desk_requests,
+        shelf: shelf.clone(),
+        state_in: pipes.state_in,
+        state_out: pipes.state_out,
+    };
+    thread::spawn(move || desk.serve());
 
     let folder = program.parent().unwrap_or(&program);
     let backends = ggml::load(folder, captured);
@@ -53,8 +65,8 @@ pub fn run(pipes: Pipes, captured: &Captured) -> ExitCode {
         captured: captured.clone(),
         backends,
         renderer: SandboxedRenderer::new(program),
-        state_in: pipes.state_in,
-        state_out: pipes.state_out,
+        shelf,
+        access,
     };
     worker.serve();
     tracing::info!("shut down");
@@ -62,13 +74,19 @@ pub fn run(pipes: Pipes, captured: &Captured) -> ExitCode {
 }
 
 /// Reads requests until the app is gone, and then ends the process, also in mid-decode.
-fn listen(mut pipe: PipeReader, outbox: &Outbox, queue: &SyncSender<RequestFrame>) {
+fn listen(
+    mut pipe: PipeReader,
+    outbox: &Outbox,
+    queue: &SyncSender<RequestFrame>,
+    desk: &SyncSender<RequestFrame>,
+) {
     loop {
         match frame::read_control::<RequestFrame>(&mut pipe) {
             Ok(RequestFrame { id, request: Request::Ping }) => outbox.send(Some(id), Event::Pong),
             Ok(RequestFrame { request: Request::Cancel { target }, .. }) => outbox.cancel(target),
             Ok(RequestFrame { request: Request::Shutdown, .. }) => pipes::exit_at_once(0),
             Ok(frame) => {
+                let queue = if frame.request.moves_state() { desk } else { queue };
                 // Never waits here: the app's death must be noticed.
                 if let Err(TrySendError::Full(_)) = queue.try_send(frame) {
                     tracing::error!("more requests than the app may send at a time");
@@ -92,38 +110,28 @@ fn listen(mut pipe: PipeReader, outbox: &Outbox, queue: &SyncSender<RequestFrame
     }
 }
 
-struct Worker {
+struct Worker<'a> {
     outbox: Outbox,
     requests: Receiver<RequestFrame>,
     captured: Captured,
     backends: Backends,
     renderer: SandboxedRenderer,
-    state_in: PipeReader,
-    state_out: PipeWriter,
+    shelf: Shelf,
+    access: &'a dyn StateAccess,
 }
 
-impl Worker {
+impl Worker<'_> {
     fn serve(&mut self) {
         let mut next = self.requests.recv().ok();
         while let Some(RequestFrame { id, request }) = next {
             next = match request {
                 Request::Load(spec) => self.with_model(spec, id),
                 other => {
-                    let event = self.without_model(&other);
+                    let event = without_model(&other);
                     self.outbox.send(Some(id), event);
                     self.requests.recv().ok()
                 }
             };
-        }
-    }
-
-    /// What can be answered whether a model is loaded or not.
-    fn without_model(&mut self, request: &Request) -> Event {
-        match *request {
-            Request::Unload => Event::Unloaded,
-            Request::SendState { bytes } => self.send_state(bytes),
-            Request::ReceiveState { bytes } => self.receive_state(bytes),
-            _ => Event::Failed(Fault::NotLoaded),
         }
     }
 
@@ -136,13 +144,25 @@ impl Worker {
         };
         let captured = self.captured.clone();
         let renderer = self.renderer.clone();
+        let shelf = self.shelf.clone();
+        let machine = machine(&self.backends);
         let reply = self.outbox.on(id);
         let next = match model::load(&llama, spec, &reply, &captured) {
             Err(fault) => {
                 reply.send(Event::Failed(fault));
                 self.requests.recv().ok()
             }
-            Ok(loaded) => match Session::new(&loaded, &llama, &captured, &renderer) {
+            Ok(loaded) => match Session::new(
+                &loaded,
+                Desktop {
+                    llama: &llama,
+                    captured: &captured,
+                    renderer: &renderer,
+                    access: self.access,
+                    shelf: &shelf,
+                    machine: &machine,
+                },
+            ) {
                 Err(fault) => {
                     reply.send(Event::Failed(fault));
                     self.requests.recv().ok()
@@ -172,34 +192,32 @@ impl Worker {
                         Err(fault) => Event::Failed(fault),
                     }
                 }
-                other => self.without_model(&other),
+                Request::Prepare(spec) => session.prepare(spec).map_or_else(Event::Failed, Event::Prompt),
+                Request::Count { text } => Event::Counted { tokens: session.count_tokens(&text) },
+                Request::Export => session.export().map_or_else(Event::Failed, Event::Exported),
+                Request::Restore(spec) => session.restore(&spec).map_or_else(Event::Failed, Event::Restored),
+                Request::Accept => session.accept().map_or_else(Event::Failed, |()| Event::Accepted),
+                Request::Discard => {
+                    session.discard();
+                    Event::Discarded
+                }
+                other => without_model(&other),
             };
             self.outbox.send(Some(id), event);
         }
     }
+}
 
-    fn send_state(&mut self, bytes: u64) -> Event {
-        let buffer = vec![0; MAX_STATE];
-        let mut left = bytes;
-        while left > 0 {
-            let size = usize::try_from(left).unwrap_or(MAX_STATE).min(MAX_STATE);
-            if frame::write_state(&mut self.state_out, &buffer[..size]).is_err() {
-                pipes::exit_at_once(0);
-            }
-            left -= size as u64;
-        }
-        Event::StateSent
+/// What can be answered whether a model is loaded or not.
+fn without_model(request: &Request) -> Event {
+    match request {
+        Request::Unload => Event::Unloaded,
+        _ => Event::Failed(Fault::NotLoaded),
     }
+}
 
-    fn receive_state(&mut self, bytes: u64) -> Event {
-        let mut buffer = Vec::new();
-        let mut left = bytes;
-        while left > 0 {
-            if frame::read_state(&mut self.state_in, &mut buffer).is_err() {
-                pipes::exit_at_once(0);
-            }
-            left = left.saturating_sub(buffer.len() as u64);
-        }
-        Event::StateReceived
-    }
+/// What computes, in words: the modules that were loaded, which for the processor name its variant.
+fn machine(backends: &Backends) -> String {
+    let files = backends.modules.iter().map(|module| module.file.as_deref().unwrap_or(&module.name));
+    files.collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,9 @@ mod starting;
 use std::future::Future;
 use std::time::Duration;
 
-use reprise_engine::message::{ChatMessage, GenerateSpec, KvType, LoadSpec, ModelInfo, Role, Sampling};
+use reprise_engine::message::{
+    ChatMessage, FlashAttention, GenerateSpec, KvType, LoadSpec, ModelInfo, Role, Sampling,
+};
 use reprise_engine::scripted::ScriptedEngine;
 use reprise_engine::{EngineError, EngineHandle, Generation, GenerationEvent, Limits};
 use tokio::sync::{mpsc, watch};
@@ -34,7 +36,14 @@ fn never() -> watch::Receiver<bool> {
 }
 
 fn model() -> LoadSpec {
-    LoadSpec { model: "scripted.gguf".into(), n_ctx: None, n_threads: None, kv_type: KvType::F16 }
+    LoadSpec {
+        model: "scripted.gguf".into(),
+        n_ctx: None,
+        n_threads: None,
+        kv_type: KvType::F16,
+        flash_attention: FlashAttention::Auto,
+        rope_freq_base: None,
+    }
 }
 
 fn question(text: &str) -> GenerateSpec {

@@ -1,0 +1,205 @@
+//! The verdict on a restored state: does the computation see it?
+//!
+//! The worker asks the same probes at saving and at restoring and takes the logits down
+//! ([`Fingerprint`]). Here they are compared. Where both were computed in the same class (device, module,
+//! threads) they must be equal in every bit; across classes their distance must be within a tolerance that
+//! was measured, and far below that of a model which remembers nothing. `docs/VERIFICATION.md` has the
+//! measurements.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reprise_engine::state::Fingerprint;
+use serde::{Deserialize, Serialize};
+
+/// Across classes: the largest distance that other batch shapes, threads and CPU variants make, with a
+/// margin, in nats (`docs/VERIFICATION.md`, "Calibration").
+pub(crate) const TOLERANCE: f64 = 0.05;
+
+/// A reference closer to amnesia than this many tolerances proves nothing.
+pub(crate) const SEPARATION: f64 = 20.0;
+
+/// What a snapshot remembers of the moment when it was taken; sealed with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reference {
+    /// The probes' answers at its end.
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    /// What decides whether equality may be demanded.
+    pub(crate) class: BTreeMap<String, String>,
+}
+
+/// What came of a challenge.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) passed: bool,
+    /// One sentence, with its measure.
+    pub(crate) detail: String,
+}
+
+/// Compares the probes' answers with those at saving. `controls` are the answers of an empty context.
+pub(crate) fn judge(
+    reference: &Reference,
+    class: &BTreeMap<String, String>,
+    now: &[Fingerprint],
+    controls: &[Fingerprint],
+) -> Verdict {
+    let failed = |detail: String| Verdict { passed: false, detail };
+    if reference.fingerprints.is_empty() || reference.fingerprints.len() != now.len() {
+        return failed("it was asked other questions when it was saved".to_owned());
+    }
+    if !reference.fingerprints.iter().all(is_sound) {
+        return failed("the answers at saving were not numbers".to_owned());
+    }
+    let apart = separation(&reference.fingerprints, controls);
+    if apart.is_none_or(|apart| apart < SEPARATION * TOLERANCE) {
+        return failed(format!(
+            "its answers are too close to those of a model that remembers nothing ({:.3}) to prove anything",
+            apart.unwrap_or_default()
+        ));
+    }
+    let pairs = || reference.fingerprints.iter().zip(now);
+    if !pairs().all(|(then, now)| then.probe == now.probe) {
+        return failed("it was asked other questions when it was saved".to_owned());
+    }
+    let distance = pairs().map(|(then, now)| distance(then, now)).fold(0.0, f64::max);
+    if reference.class == *class {
+        if pairs().all(|(then, now)| then.hash == now.hash) {
+            return Verdict { passed: true, detail: "every bit of every logit is equal".to_owned() };
+        }
+        return failed(format!("the logits differ (distance {distance:.4}; equality is demanded here)"));
+    }
+    let changed = class
+        .keys()
+        .chain(reference.class.keys())
+        .find(|name| class.get(*name) != reference.class.get(*name))
+        .cloned()
+        .unwrap_or_default();
+    let detail = format!("distance {distance:.4}, tolerance {TOLERANCE} (other {changed} than at saving)");
+    Verdict { passed: distance <= TOLERANCE, detail }
+}
+
+/// How far a state's answers are from those of an empty context: of the probe that tells most. `None`
+/// where there is nothing to compare.
+pub(crate) fn separation(reference: &[Fingerprint], controls: &[Fingerprint]) -> Option<f64> {
+    let of = |then: &Fingerprint| {
+        let control = controls.iter().find(|control| control.probe == then.probe)?;
+        Some(distance(then, control))
+    };
+    reference.iter().filter_map(of).reduce(f64::max)
+}
+
+/// A lower bound of the Kullback-Leibler divergence of the next-token distributions, in nats: both are
+/// coarsened to the tokens that either names, and the rest as one. Coarsening never adds divergence (the
+/// data-processing inequality), so what is far here is far. A token that only one side names counts at
+/// most as the other's least likely named one.
+pub(crate) fn distance(a: &Fingerprint, b: &Fingerprint) -> f64 {
+    if !is_sound(a) || !is_sound(b) {
+        return f64::INFINITY;
+    }
+    let (pa, pb) = (probabilities(a), probabilities(b));
+    let least = |p: &BTreeMap<i32, f64>| p.values().copied().fold(f64::INFINITY, f64::min);
+    let (least_a, least_b) = (least(&pa), least(&pb));
+    let mut sum = 0.0;
+    let (mut rest_a, mut rest_b) = (1.0, 1.0);
+    for token in pa.keys().chain(pb.keys()).collect::<BTreeSet<_>>() {
+        let p = pa.get(token).copied().unwrap_or(least_a.min(pb[token]));
+        let q = pb.get(token).copied().unwrap_or(least_b.min(p));
+        sum += term(p, q);
+        rest_a -= p;
+        rest_b -= q;
+    }
+    (sum + term(rest_a.max(0.0), rest_b.max(0.0))).max(0.0)
+}
+
+fn term(p: f64, q: f64) -> f64 {
+    // Below the precision of the logits there is nothing to compare.
+    const FLOOR: f64 = 1e-6;
+    if p < FLOOR { 0.0 } else { p * (p / q.max(FLOOR)).ln() }
+}
+
+fn probabilities(fingerprint: &Fingerprint) -> BTreeMap<i32, f64> {
+    let p = |logit: f32| (f64::from(logit) - fingerprint.log_sum_exp).exp();
+    fingerprint.top.iter().map(|(token, logit)| (token.0, p(*logit))).collect()
+}
+
+fn is_sound(fingerprint: &Fingerprint) -> bool {
+    fingerprint.log_sum_exp.is_finite()
+        && !fingerprint.top.is_empty()
+        && fingerprint.top.iter().all(|(_, logit)| logit.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use reprise_engine::message::TokenId;
+
+    use super::*;
+
+    /// A fingerprint of a distribution over few tokens.
+    fn of(name: &str, probabilities: &[(i32, f32)]) -> Fingerprint {
+        Fingerprint {
+            probe: vec![TokenId(1)],
+            hash: name.to_owned(),
+            log_sum_exp: 0.0,
+            top: probabilities.iter().map(|(token, p)| (TokenId(*token), p.ln())).collect(),
+            fixed: Vec::new(),
+        }
+    }
+
+    fn class(threads: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([("threads".to_owned(), threads.to_owned())])
+    }
+
+    fn judged(now: &Fingerprint, threads: &str, control: &Fingerprint) -> Verdict {
+        let then = of("then", &[(5, 0.7), (6, 0.3)]);
+        let reference = Reference { fingerprints: vec![then], class: class("2") };
+        judge(&reference, &class(threads), std::slice::from_ref(now), std::slice::from_ref(control))
+    }
+
+    #[test]
+    fn in_the_same_class_only_equality_passes() {
+        let control = of("control", &[(9, 1.0)]);
+        assert!(judged(&of("then", &[(5, 0.7), (6, 0.3)]), "2", &control).passed);
+        let near = judged(&of("else", &[(5, 0.701), (6, 0.299)]), "2", &control);
+        assert!(!near.passed && near.detail.contains("equality is demanded"), "{}", near.detail);
+    }
+
+    #[test]
+    fn across_classes_a_small_distance_passes_and_a_large_one_does_not() {
+        let control = of("control", &[(9, 1.0)]);
+        let near = judged(&of("else", &[(5, 0.69), (6, 0.31)]), "4", &control);
+        assert!(near.passed && near.detail.contains("other threads"), "{}", near.detail);
+        assert!(!judged(&of("else", &[(5, 0.3), (6, 0.7)]), "4", &control).passed);
+        assert!(!judged(&control, "4", &control).passed);
+    }
+
+    #[test]
+    fn a_reference_near_amnesia_proves_nothing() {
+        let verdict = judged(&of("then", &[(5, 0.7), (6, 0.3)]), "2", &of("control", &[(5, 0.6), (6, 0.4)]));
+        assert!(!verdict.passed && verdict.detail.contains("remembers nothing"), "{}", verdict.detail);
+        let then = Reference { fingerprints: vec![of("then", &[(5, 1.0)])], class: class("2") };
+        assert!(!judge(&then, &class("2"), &then.fingerprints, &[]).passed, "without a control");
+        let empty = Reference { fingerprints: Vec::new(), class: class("2") };
+        assert!(!judge(&empty, &class("2"), &[], &[]).passed, "without a question");
+    }
+
+    #[test]
+    fn answers_that_are_no_numbers_never_pass() {
+        let mut broken = of("then", &[(5, 0.7), (6, 0.3)]);
+        broken.log_sum_exp = f64::NAN;
+        let reference = Reference { fingerprints: vec![broken.clone()], class: class("2") };
+        let control = of("control", &[(9, 1.0)]);
+        assert!(!judge(&reference, &class("2"), &[broken.clone()], &[control]).passed);
+        assert!(distance(&broken, &of("b", &[(5, 1.0)])).is_infinite());
+    }
+
+    #[test]
+    fn distance_is_zero_for_equals_and_grows_with_difference() {
+        let a = of("a", &[(1, 0.6), (2, 0.3), (3, 0.1)]);
+        assert!(distance(&a, &a).abs() < 1e-9);
+        let near = distance(&a, &of("b", &[(1, 0.58), (2, 0.32), (3, 0.1)]));
+        let far = distance(&a, &of("c", &[(1, 0.1), (2, 0.3), (3, 0.6)]));
+        let other = distance(&a, &of("d", &[(7, 0.6), (8, 0.3), (9, 0.1)]));
+        assert!(near < 0.01 && near < far && far < other, "{near} {far} {other}");
+        // The true divergence of these two is 0.6 ln 6 + 0.1 ln (1/6).
+        assert!((far - 0.5 * 6.0_f64.ln()).abs() < 1e-6, "{far}");
+    }
+}

@@ -1,0 +1,92 @@
+//! What has to be the same for a state to mean the same.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use reprise_engine::message::{Hello, LoadSpec, ModelInfo};
+
+/// Another number means that states of before are not used.
+const FORMAT: u32 = 1;
+
+/// Everything that decides what a state means, by name. All of it is hashed; any difference means that
+/// the text is read again, and its name is the reason.
+///
+/// `model` is the content hash of the model's files. The names are stored with every snapshot: a changed
+/// name makes all of them useless.
+pub(crate) fn identity(
+    hello: &Hello,
+    spec: &LoadSpec,
+    info: &ModelInfo,
+    model: &str,
+) -> BTreeMap<String, String> {
+    let base = spec.rope_freq_base.map_or_else(|| "model".to_owned(), |base| base.get().to_string());
+    let own = [
+        ("format", FORMAT.to_string()),
+        ("engine", hello.build.clone()),
+        ("model", model.to_owned()),
+        ("vocabulary_and_template", info.token_identity.clone()),
+        ("kv_type", spec.kv_type.as_str().to_owned()),
+        ("flash_attention", spec.flash_attention.as_str().to_owned()),
+        ("rope_freq_base", base),
+        // Some models turn positions otherwise in a context longer than they were trained for.
+        ("beyond_trained_context", (info.n_ctx > info.n_ctx_train).to_string()),
+    ];
+    let mut identity: BTreeMap<String, String> =
+        own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if let Some(state) = &info.state {
+        identity.extend(state.fields.clone());
+    }
+    identity
+}
+
+/// A differing field, in words that follow "because".
+pub(crate) fn in_words(field: &str) -> String {
+    match field {
+        "format" | "engine" => "Reprise and its engine were updated since this snapshot".to_owned(),
+        "model" => "the model file changed since this snapshot".to_owned(),
+        "vocabulary_and_template" => "the model's vocabulary or chat template changed".to_owned(),
+        "kv_type" => "the type of the KV cache changed".to_owned(),
+        "flash_attention" | "image.v_trans" => "the way attention is computed changed".to_owned(),
+        "rope_freq_base" => "the RoPE base frequency changed".to_owned(),
+        "beyond_trained_context" => {
+            "the context's size crossed what the model was trained for, which changes positions".to_owned()
+        }
+        other => format!("the shape of the state changed ({other})"),
+    }
+}
+
+/// The files of a model: itself, and where it is the first of several shards
+/// (`name-00001-of-00003.gguf`), the others.
+pub(crate) fn model_files(first: &Path) -> Vec<PathBuf> {
+    let name = first.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let parts = name.strip_suffix(".gguf").and_then(|stem| {
+        let (stem, count) = stem.rsplit_once("-of-")?;
+        let (stem, number) = stem.rsplit_once('-')?;
+        let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+        (digits(count) && digits(number)).then_some((stem, count))
+    });
+    let Some((stem, count)) = parts else {
+        return vec![first.to_owned()];
+    };
+    let shards: u32 = count.parse().unwrap_or(1);
+    (1..=shards.max(1)).map(|shard| first.with_file_name(format!("{stem}-{shard:05}-of-{count}.gguf"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sharded_model_is_all_of_its_files() {
+        let names = |first: &str| -> Vec<String> {
+            model_files(Path::new(first)).iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(names("m/a.gguf"), ["m/a.gguf"]);
+        assert_eq!(names("a-of-b.gguf"), ["a-of-b.gguf"]);
+        assert_eq!(names("a-0001-of-0002.gguf"), ["a-0001-of-0002.gguf"]);
+        assert_eq!(
+            names("m/a-00001-of-00003.gguf"),
+            ["m/a-00001-of-00003.gguf", "m/a-00002-of-00003.gguf", "m/a-00003-of-00003.gguf"]
+        );
+    }
+}

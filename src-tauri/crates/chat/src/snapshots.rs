@@ -1,0 +1,187 @@
+//! The cache of states, for callers that must not block, and what was learned of this machine's pace.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reprise_store::{
+    Budget, ContentHash, ConversationId, DataDir, Dropped, FileStamp, FreeDisk, HashCache, Pruned,
+    SnapshotId, SnapshotInfo, SnapshotOpening, SnapshotReader, SnapshotStore, StoreError, Timestamp,
+    VerifyReport, content_hash_all,
+};
+
+use crate::identity::model_files;
+use crate::{Library, World};
+
+/// Snapshots of one data folder. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Guards the writer: one change at a time. Held for one bounded transaction, never across an await.
+    store: Mutex<SnapshotStore>,
+    opening: SnapshotOpening,
+    dir: DataDir,
+    /// Guards what was measured; held for one look-up.
+    paces: Mutex<HashMap<String, Pace>>,
+}
+
+/// How fast this machine is with one model and its settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Pace {
+    /// Prompt tokens per millisecond.
+    pub(crate) prefill: Option<f64>,
+    /// Bytes of state per millisecond, read, verified and set.
+    pub(crate) restore: Option<f64>,
+    /// Time to ask the probes, in milliseconds.
+    pub(crate) challenge_ms: Option<f64>,
+    /// Bytes of state per millisecond, exported.
+    pub(crate) export: Option<f64>,
+}
+
+impl Pace {
+    /// Takes a new measurement in; recent ones count for more.
+    pub(crate) fn learn(known: &mut Option<f64>, measured: f64) {
+        if measured.is_finite() && measured > 0.0 {
+            *known = Some(known.map_or(measured, |known| (known + measured) / 2.0));
+        }
+    }
+}
+
+impl Snapshots {
+    /// Opens the cache of the library's data folder. A file that cannot be used is set aside and a new one
+    /// begun: nothing is lost with it but time.
+    pub async fn open(library: &Library, world: &dyn World) -> Result<Self, StoreError> {
+        let now = world.now();
+        let (low, high) = (world.random().to_le_bytes(), world.random().to_le_bytes());
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(&low);
+        key[16..].copy_from_slice(&high);
+        library
+            .with(move |writer| {
+                let dir = writer.data_dir().clone();
+                let root = dir.root().to_owned();
+                let free_disk: FreeDisk = Arc::new(move || reprise_hardware::disk_free(&root));
+                let taken = std::fs::metadata(dir.snapshots_db()).map_or(0, |file| file.len());
+                let free = free_disk().unwrap_or(u64::MAX).saturating_add(taken);
+                let budget = Budget::default_for(free, free_disk);
+                let (store, opening) = SnapshotStore::open(writer, budget, key, now)?;
+                let inner = Inner { store: Mutex::new(store), opening, dir, paces: Mutex::default() };
+                Ok(Self { inner: Arc::new(inner) })
+            })
+            .await
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn opening(&self) -> &SnapshotOpening {
+        &self.inner.opening
+    }
+
+    fn store(&self) -> MutexGuard<'_, SnapshotStore> {
+        self.inner.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one query or change beside the async tasks.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SnapshotStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let this = self.clone();
+        blocking(move || work(&mut this.store())).await
+    }
+
+    /// A reader for another thread.
+    pub(crate) async fn reader(&self) -> Result<SnapshotReader, StoreError> {
+        let dir = self.inner.dir.clone();
+        blocking(move || SnapshotReader::open(&dir)).await
+    }
+
+    /// What was measured of a model.
+    pub(crate) fn pace(&self, model: &str) -> Pace {
+        self.inner.paces.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn learn(&self, model: &str, measured: impl FnOnce(&mut Pace)) {
+        let mut paces = self.inner.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        measured(paces.entry(model.to_owned()).or_default());
+    }
+
+    /// The content hash (hex) of a model with all its shards; `None` where it cannot be read any more.
+    pub(crate) async fn model_hash(&self, model: &Path) -> Option<String> {
+        let files = model_files(model);
+        let this = self.clone();
+        let hashed = tokio::task::spawn_blocking(move || {
+            let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+            content_hash_all(&files, &this, &mut |_| ControlFlow::Continue(()))
+        });
+        match hashed.await {
+            Ok(Ok(hash)) => hash.map(|hash| hash.to_string()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the model could not be hashed");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Forgets a conversation's states: its text is being erased.
+    pub async fn drop_conversation(&self, conversation: ConversationId) -> Result<Dropped, StoreError> {
+        self.with(move |store| store.drop_conversation(conversation)).await
+    }
+
+    /// Evicts the least recently used until all together take at most `bytes`.
+    pub async fn prune(&self, bytes: u64) -> Result<Pruned, StoreError> {
+        self.with(move |store| store.prune(bytes)).await
+    }
+
+    /// Drops all of them.
+    pub async fn clear(&self) -> Result<Dropped, StoreError> {
+        self.with(SnapshotStore::clear).await
+    }
+}
+
+/// The model's hash is computed beside everything else: the store is asked only for what it kept.
+impl HashCache for Snapshots {
+    fn find(&self, path: &Path, stamp: &FileStamp) -> Option<ContentHash> {
+        self.store().find(path, stamp)
+    }
+
+    fn keep(&self, path: &Path, stamp: &FileStamp, hash: &ContentHash) {
+        self.store().keep(path, stamp, hash);
+    }
+}
+
+/// The list of snapshots, beside a live writer too.
+pub fn list_snapshots(dir: &DataDir) -> Result<(Vec<SnapshotInfo>, u64), StoreError> {
+    let reader = SnapshotReader::open(dir)?;
+    Ok((reader.list()?, reader.total_bytes()?))
+}
+
+/// Reads every snapshot and compares, beside a live writer too.
+pub fn verify_snapshots(dir: &DataDir) -> Result<VerifyReport, StoreError> {
+    SnapshotReader::open(dir)?.verify(|_| ControlFlow::Continue(()))
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // A panic in a query is a defect of ours; let it be seen where it is awaited.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(StoreError::Storage { detail: error.to_string() }),
+        },
+    }
+}
+
+/// A fresh id.
+pub(crate) fn new_id(world: &dyn World) -> (SnapshotId, Timestamp) {
+    let now = world.now();
+    (SnapshotId::new(now, world.random()), now)
+}

@@ -1,0 +1,277 @@
+//! A session's state out of its context and into it, and the probes that prove it.
+
+use std::time::Instant;
+
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+use reprise_engine::Fault;
+use reprise_engine::message::{CacheKind, TokenId};
+use reprise_engine::state::{Exported, Fingerprint, RestoreSpec, Restored, StateTraits};
+
+use super::{Session, count, ms_since};
+use crate::challenge::{self, PROBES};
+use crate::image;
+
+impl Session<'_> {
+    /// Asks the probes of an empty context and reads what an image of this model says of itself. Leaves
+    /// the context empty.
+    pub(super) fn measure_states(&mut self) -> Result<(), Fault> {
+        let why = match self.loaded.info.cache {
+            CacheKind::Full => None,
+            CacheKind::SlidingWindow => Some("it remembers through a sliding window"),
+            CacheKind::Recurrent | CacheKind::Hybrid => Some("it remembers by recurrence"),
+        };
+        if let Some(why) = why {
+            self.info.why_no_state = Some(why.to_owned());
+            return Ok(());
+        }
+        let probes = PROBES.map(|text| self.tokenizer.probe(text));
+        let controls = self.ask(&probes)?;
+        // The context is empty again; one token makes an image that tells the rest.
+        self.decode_batch(&probes[0])?;
+        let mut buffer = self.shelf.buffer();
+        let fields = match &self.context {
+            Some(context) if self.access.get(context, &mut buffer) => image::read(&buffer).table.fields,
+            _ => return Err(unavailable("llama.cpp gives no state")),
+        };
+        self.shelf.give_back(buffer);
+        self.live.clear();
+        if let Some(context) = &mut self.context {
+            context.clear_kv_cache();
+        }
+        let class = [
+            ("device", "CPU".to_owned()),
+            ("modules", self.machine.clone()),
+            ("threads", self.loaded.info.n_threads.to_string()),
+        ];
+        let class = class.map(|(name, value)| (name.to_owned(), value)).into();
+        self.info.state = Some(StateTraits { fields, controls, class });
+        Ok(())
+    }
+
+    /// Takes the live state into an image and asks the probes at its end.
+    pub(crate) fn export(&mut self) -> Result<Exported, Fault> {
+        if self.trial.is_some() {
+            return Err(unavailable("it is on trial"));
+        }
+        let Some(controls) = self.info.state.as_ref().map(|state| &state.controls) else {
+            let why = self.info.why_no_state.clone();
+            return Err(Fault::StateUnavailable { detail: why.unwrap_or_default() });
+        };
+        if self.live.is_empty() {
+            return Err(unavailable("there is none"));
+        }
+        let probes: Vec<Vec<TokenId>> = controls.iter().map(|control| control.probe.clone()).collect();
+        let longest = probes.iter().map(Vec::len).max().unwrap_or_default();
+        if self.live.len() + longest > self.info.n_ctx as usize {
+            return Err(unavailable("the context is full to the last tokens"));
+        }
+        let began = Instant::now();
+        let mut buffer = self.shelf.buffer();
+        let Some(context) = &self.context else {
+            return Err(unavailable("there is none"));
+        };
+        if !self.access.get(context, &mut buffer) {
+            self.shelf.give_back(buffer);
+            return Err(unavailable("llama.cpp gave another number of bytes than it had announced"));
+        }
+        let export_ms = ms_since(began);
+        let image = image::read(&buffer);
+        if !image.positions.is_empty() && !in_order(&image.positions, self.live.len()) {
+            self.shelf.give_back(buffer);
+            return Err(unavailable("its cells are not those of the conversation"));
+        }
+        let began = Instant::now();
+        let fingerprints = match self.ask(&probes) {
+            Ok(fingerprints) => fingerprints,
+            Err(fault) => {
+                self.shelf.give_back(buffer);
+                return Err(fault);
+            }
+        };
+        let challenge_ms = ms_since(began);
+        Ok(Exported {
+            image: self.shelf.put(buffer),
+            tokens: self.live.clone(),
+            table: image.table,
+            fingerprints,
+            export_ms,
+            challenge_ms,
+        })
+    }
+
+    /// Puts the image that arrived in place of the live context, on trial. Whatever fails, the context
+    /// is destroyed: half-restored cells can poison later output.
+    pub(crate) fn restore(&mut self, spec: &RestoreSpec) -> Result<Restored, Fault> {
+        self.end_trial();
+        self.live.clear();
+        let Some(image) = self.shelf.take_received() else {
+            return Err(Fault::ImageGone);
+        };
+        let began = Instant::now();
+        let set = self.set(spec, &image);
+        self.shelf.give_back(image);
+        let restore_ms = ms_since(began);
+        let refused = |fault: String| Restored {
+            fault: Some(fault),
+            detail: String::new(),
+            restore_ms,
+            fingerprints: Vec::new(),
+            challenge_ms: 0.0,
+        };
+        let detail = match set {
+            Ok(detail) => detail,
+            Err(NotSet::Context(fault)) => return Err(fault),
+            Err(NotSet::State(why)) => {
+                self.discard();
+                return Ok(refused(why));
+            }
+        };
+        self.live.clone_from(&spec.tokens);
+        let began = Instant::now();
+        let asked = self.ask(&spec.probes);
+        let challenge_ms = ms_since(began);
+        match asked {
+            Ok(fingerprints) => {
+                self.trial = Some(std::mem::take(&mut self.live));
+                Ok(Restored { fault: None, detail, restore_ms, fingerprints, challenge_ms })
+            }
+            Err(fault) => {
+                self.discard();
+                Ok(refused(fault.to_string()))
+            }
+        }
+    }
+
+    fn set(&mut self, spec: &RestoreSpec, image: &[u8]) -> Result<String, NotSet> {
+        let refused = |why: &str| Err(NotSet::State(why.to_owned()));
+        let tokens = spec.tokens.len();
+        if !self.tokenizer.knows(&spec.tokens) || tokens == 0 || count(tokens) >= self.info.n_ctx {
+            return refused("its tokens do not fit this model and context");
+        }
+        let found = image::read(image);
+        if found.table != spec.table {
+            return refused("the image is not laid out as it was when it was saved");
+        }
+        if self.info.state.as_ref().is_none_or(|state| state.fields != found.table.fields) {
+            return refused("the image is not of the shape that this model and its settings give");
+        }
+        if !found.positions.is_empty() && !in_order(&found.positions, tokens) {
+            return refused("its cells are not those of the conversation");
+        }
+        let mut context = self.empty().map_err(NotSet::Context)?;
+        if !self.access.set(&mut context, image) {
+            return refused("llama.cpp refused the state");
+        }
+        let (first, last) = (context.kv_cache_seq_pos_min(0), context.kv_cache_seq_pos_max(0));
+        if first != 0 || usize::try_from(last).ok() != tokens.checked_sub(1) {
+            return Err(NotSet::State(format!(
+                "it holds positions {first} to {last}, not 0 to {}",
+                tokens - 1
+            )));
+        }
+        let again = self.access.size(&context);
+        if again != image.len() {
+            return Err(NotSet::State(format!(
+                "it would be exported in {again} bytes and was imported in {}",
+                image.len()
+            )));
+        }
+        self.context = Some(context);
+        Ok(format!("{} bytes, positions 0 to {last}", image.len()))
+    }
+
+    /// Uses the state on trial from now on.
+    pub(crate) fn accept(&mut self) -> Result<(), Fault> {
+        match self.trial.take() {
+            Some(tokens) => {
+                self.live = tokens;
+                Ok(())
+            }
+            None => Err(unavailable("none is on trial")),
+        }
+    }
+
+    /// Destroys the context and what it holds.
+    pub(crate) fn discard(&mut self) {
+        self.context = None;
+        self.trial = None;
+        self.live.clear();
+    }
+
+    /// A state that was never accepted is never used.
+    pub(super) fn end_trial(&mut self) {
+        if self.trial.is_some() {
+            self.discard();
+        }
+    }
+
+    /// Decodes each probe behind the live state, takes its logits down, and removes its cells.
+    fn ask(&mut self, probes: &[Vec<TokenId>]) -> Result<Vec<Fingerprint>, Fault> {
+        let end = self.live.len();
+        let asked = probes.iter().map(|probe| self.ask_one(probe, end)).collect();
+        if matches!(asked, Err::<Vec<_>, _>(_)) {
+            // Cells may be left behind.
+            self.context = None;
+            self.live.clear();
+        }
+        asked
+    }
+
+    fn ask_one(&mut self, probe: &[TokenId], end: usize) -> Result<Fingerprint, Fault> {
+        let failed = |detail: String| Fault::DecodeFailed { detail };
+        let Some(context) = &mut self.context else {
+            return Err(Fault::NotLoaded);
+        };
+        let mut batch = LlamaBatch::new(probe.len().max(1), 1);
+        for (index, token) in probe.iter().enumerate() {
+            let position = i32::try_from(end + index).map_err(|e| failed(e.to_string()))?;
+            let last = index + 1 == probe.len();
+            batch.add(LlamaToken(token.0), position, &[0], last).map_err(|e| failed(e.to_string()))?;
+        }
+        context.decode(&mut batch).map_err(|error| failed(error.to_string()))?;
+        let last = i32::try_from(probe.len()).unwrap_or(0) - 1;
+        let fingerprint = challenge::fingerprint(probe, context.get_logits_ith(last));
+        if end == 0 {
+            context.clear_kv_cache();
+            return Ok(fingerprint);
+        }
+        let removed = context.kv_cache_seq_rm(0, Some(count(end)), None);
+        let whole = usize::try_from(context.kv_cache_seq_pos_max(0)).ok() == end.checked_sub(1);
+        if removed.is_err() || !whole {
+            return Err(failed("the probe's cells could not be removed".to_owned()));
+        }
+        Ok(fingerprint)
+    }
+}
+
+impl<'m> Session<'m> {
+    /// An empty context: the healthy one of before, with its cells and their data cleared, or a new one.
+    fn empty(&mut self) -> Result<LlamaContext<'m>, Fault> {
+        match self.context.take() {
+            Some(mut context) => {
+                context.clear_kv_cache();
+                Ok(context)
+            }
+            None => self.loaded.new_context(self.llama, self.captured),
+        }
+    }
+}
+
+/// Why a state was not set.
+enum NotSet {
+    /// No context could be made for it.
+    Context(Fault),
+    /// It is not what it should be.
+    State(String),
+}
+
+fn unavailable(detail: &str) -> Fault {
+    Fault::StateUnavailable { detail: detail.to_owned() }
+}
+
+fn in_order(positions: &[i32], tokens: usize) -> bool {
+    positions.len() == tokens
+        && positions.iter().enumerate().all(|(index, position)| usize::try_from(*position) == Ok(index))
+}
