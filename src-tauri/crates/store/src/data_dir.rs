@@ -73,6 +73,18 @@ impl DataDir {
         self.root.join("history.db")
     }
 
+    /// Saved states of conversations: a cache, safe to delete while no program has it open.
+    #[must_use]
+    pub fn snapshots_db(&self) -> PathBuf {
+        self.root.join("snapshots.db")
+    }
+
+    /// The key that seals the saved states. Without it they are replayed from the text instead.
+    #[must_use]
+    pub fn snapshots_key(&self) -> PathBuf {
+        self.root.join("snapshots.key")
+    }
+
     /// Copies of the conversations, one from before each upgrade.
     #[must_use]
     pub fn backups(&self) -> PathBuf {

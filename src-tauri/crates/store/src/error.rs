@@ -91,7 +91,7 @@ pub enum StoreError {
     /// There is no such thing.
     #[error("There is no {noun} {id}. It may have been deleted.")]
     NotFound {
-        /// `conversation` or `message`.
+        /// `conversation`, `message` or `snapshot`.
         noun: &'static str,
         /// The id that was asked for.
         id: String,
@@ -99,7 +99,7 @@ pub enum StoreError {
     /// Not an id at all.
     #[error("{text:?} is not the id of a {noun}.")]
     InvalidId {
-        /// `conversation` or `message`.
+        /// `conversation`, `message` or `snapshot`.
         noun: &'static str,
         /// What was given, cut to 64 characters.
         text: String,
@@ -126,6 +126,56 @@ pub enum StoreError {
         "The conversation history is locked by another program, so this change was not saved. Everything saved before is safe."
     )]
     Locked,
+    /// The saved states cannot be read or written. They are a cache: no text depends on them.
+    #[error(
+        "The saved states of conversations could not be read or written ({detail}). No message is affected; conversations are replayed from their text instead."
+    )]
+    Snapshots {
+        /// What the database or the system said.
+        detail: String,
+        /// Whether the file is damaged, so that starting it over would help.
+        damaged: bool,
+    },
+    /// A state was not saved, because too little space would be left on the disk.
+    #[error(
+        "The state was not saved: it needs {needed} bytes, {free} are free on the disk, and {keep_free} are to stay free. No message is affected."
+    )]
+    DiskLow {
+        /// Bytes that the state still needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to stay free.
+        keep_free: u64,
+    },
+    /// A state was not saved, because the disk filled up.
+    #[error("The state was not saved: the disk is full. No message is affected.")]
+    SnapshotsFull {
+        /// The smaller budget in bytes that holds from now on.
+        budget_shrunk: Option<u64>,
+    },
+    /// A state was not saved, because pinned ones leave no room for it.
+    #[error(
+        "The state was not saved: the pinned snapshots leave no room in the budget of {budget} bytes. No message is affected."
+    )]
+    BudgetFull {
+        /// The budget in bytes.
+        budget: u64,
+    },
+    /// A snapshot was to be finished before all its pieces were there.
+    #[error("The state was not saved: piece {number} of {of} was never stored. No message is affected.")]
+    ChunkMissing {
+        /// The first missing piece, counted from 1.
+        number: usize,
+        /// How many pieces the snapshot has.
+        of: usize,
+    },
+    /// A snapshot that contradicts itself is not stored.
+    #[error("The state was not saved: {why}. No message is affected.")]
+    SnapshotRefused {
+        /// Why not.
+        why: String,
+    },
     /// Anything else that the database reports.
     #[error(
         "The conversation history could not be read or written ({detail}). Everything saved before is safe."
@@ -161,6 +211,13 @@ impl StoreError {
             Self::Conflict { .. } => "conflict",
             Self::Unusable { .. } => "data_dir_unusable",
             Self::Locked => "database_locked",
+            Self::Snapshots { damaged: true, .. } => "snapshots_damaged",
+            Self::Snapshots { damaged: false, .. } => "snapshots_unusable",
+            Self::DiskLow { .. } => "disk_low",
+            Self::SnapshotsFull { .. } => "snapshots_full",
+            Self::BudgetFull { .. } => "budget_full",
+            Self::ChunkMissing { .. } => "chunk_missing",
+            Self::SnapshotRefused { .. } => "snapshot_refused",
             Self::Storage { .. } => "storage",
         }
     }
@@ -192,6 +249,16 @@ impl StoreError {
                 "Choose another data folder, or make this one readable and writable for you."
             }
             Self::Locked => "Close other programs that have the data folder open, and try again.",
+            Self::Snapshots { .. } => {
+                "Restart Reprise; if it happens again, delete snapshots.db in the data folder while Reprise is closed."
+            }
+            Self::DiskLow { .. } | Self::SnapshotsFull { .. } => {
+                "Free some disk space, or choose a smaller budget for snapshots."
+            }
+            Self::BudgetFull { .. } => "Unpin a snapshot, or choose a larger budget for snapshots.",
+            Self::ChunkMissing { .. } | Self::SnapshotRefused { .. } => {
+                "Go on: the state is saved again after the next answer."
+            }
             Self::Storage { .. } => {
                 "Try again; if it happens again, copy the data folder to a safe place and report it."
             }

@@ -164,6 +164,11 @@ ulid_newtype! {
     NodeId, "message"
 }
 
+ulid_newtype! {
+    /// Names a snapshot: the saved state of a conversation at one of its messages.
+    SnapshotId, "snapshot"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

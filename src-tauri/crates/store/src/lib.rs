@@ -1,10 +1,13 @@
-//! The data folder and `history.db`: every conversation, kept, found again and never half-written.
+//! The data folder and its two databases: `history.db`, every conversation, kept, found again and never
+//! half-written; and `snapshots.db`, a cache of what models remember of them, which may be lost.
 //!
 //! - [`DataDir`] knows where each file lies; [`WriterLock`] lets one process at a time write there.
 //! - [`History`] reads, beside a live writer too; [`HistoryWriter`] adds every change. A change that
 //!   returns `Ok` is on the disk; one that returns an error changed nothing.
 //! - `conversation`, `message`, `answer` and `search` each hold a table's SQL, its row types and its
 //!   queries; `schema` strings their SQL into versions and upgrades older files, after a backup.
+//! - [`SnapshotStore`] writes saved states and [`SnapshotReader`] reads them, in chunks cut by [`Split`];
+//!   `snapshots` says which of its modules holds what.
 //! - Nothing here reads a clock or makes randomness: moments and ids are passed in.
 //!
 //! To extend: give the table a module, put its SQL in a *new* entry of `schema::RELEASED` (released
@@ -24,6 +27,7 @@ mod message;
 mod purge;
 mod schema;
 mod search;
+mod snapshots;
 mod tokens;
 
 pub use answer::{FinishedAnswer, NewAnswer, StopReason};
@@ -33,11 +37,25 @@ pub use conversation::{
 pub use data_dir::DataDir;
 pub use error::StoreError;
 pub use history::{History, HistoryWriter, Opening};
-pub use id::{ConversationId, NodeId, Timestamp};
+pub use id::{ConversationId, NodeId, SnapshotId, Timestamp};
 pub use integrity::{IndexCheck, IntegrityReport};
 pub use lock::{Holder, WriterLock};
 pub use message::{Message, MessageState, NewMessage, Role};
 pub use purge::PurgeReport;
 pub use schema::list_backups;
 pub use search::SearchHit;
+pub use snapshots::budget::{Budget, FreeDisk, Pruned};
+pub use snapshots::damage::Damage;
+pub use snapshots::file_hash::{FileStamp, HashCache, NoHashCache, content_hash, content_hash_all};
+pub use snapshots::find::Candidate;
+pub use snapshots::hash::{ChunkHash, ContentHash};
+pub use snapshots::layout::{
+    CHUNK_LIMIT, CHUNK_TARGET, ChunkSpec, Layout, LayoutFault, PARTS_LIMIT, Region, Span, Split, gather,
+    scatter,
+};
+pub use snapshots::manifest::{Chunk, Manifest, NewSnapshot, PREFIX_TOKENS};
+pub use snapshots::reader::{ChunkToRead, SnapshotInfo, SnapshotReader, SnapshotState};
+pub use snapshots::save::{Begun, Save, Saved};
+pub use snapshots::store::{Dropped, SnapshotOpening, SnapshotStore};
+pub use snapshots::verify::{BadSnapshot, VerifyProgress, VerifyReport};
 pub use tokens::TokenSequence;

@@ -7,5 +7,7 @@ mod damage;
 mod folder;
 mod lock;
 mod purge;
+mod snapshots;
+mod states;
 mod support;
 mod tree;
