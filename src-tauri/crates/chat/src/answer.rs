@@ -10,7 +10,8 @@ use reprise_store::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::{ChatError, Library, Receipt, Timing, TurnEvent, TurnOutcome, World, prompt};
+use crate::request::Saving;
+use crate::{ChatError, Library, NotSaved, Receipt, Timing, TurnEvent, TurnOutcome, World, prompt};
 
 /// How often a growing answer is kept. The promise is 250 ms; the disk gets the rest.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
@@ -141,6 +142,7 @@ impl<'a> GrowingAnswer<'a> {
             stop: finished.stop,
             receipt,
             timing,
+            saving: Saving::ended(Err(NotSaved::new("disabled", "No state is kept."))),
         })
     }
 

@@ -101,8 +101,12 @@ pub(crate) fn distance(a: &Fingerprint, b: &Fingerprint) -> f64 {
     let mut sum = 0.0;
     let (mut rest_a, mut rest_b) = (1.0, 1.0);
     for token in pa.keys().chain(pb.keys()).collect::<BTreeSet<_>>() {
-        let p = pa.get(token).copied().unwrap_or(least_a.min(pb[token]));
-        let q = pb.get(token).copied().unwrap_or(least_b.min(p));
+        let (p, q) = match (pa.get(token), pb.get(token)) {
+            (Some(p), Some(q)) => (*p, *q),
+            (Some(p), None) => (*p, least_b.min(*p)),
+            (None, Some(q)) => (least_a.min(*q), *q),
+            (None, None) => continue,
+        };
         sum += term(p, q);
         rest_a -= p;
         rest_b -= q;

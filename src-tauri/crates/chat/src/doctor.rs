@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use reprise_engine::message::{DEFAULT_MAX_CONTEXT, DeviceKind, Hello, KvType, LoadSpec, ModelInfo};
+use reprise_engine::message::{
+    DEFAULT_MAX_CONTEXT, DeviceKind, FlashAttention, Hello, KvType, LoadSpec, ModelInfo,
+};
 use reprise_engine::{EngineError, EngineHandle};
 use reprise_hardware::Hardware;
 use tokio::sync::{mpsc, watch};
@@ -69,6 +71,8 @@ pub async fn try_model(
         n_ctx: None,
         n_threads: default_threads(hardware),
         kv_type: KvType::F16,
+        flash_attention: FlashAttention::Auto,
+        rope_freq_base: None,
     };
     let (progress, _nobody) = mpsc::channel(1);
     let (_never, cancel) = watch::channel(false);

@@ -69,7 +69,9 @@ pub(crate) fn model_files(first: &Path) -> Vec<PathBuf> {
         return vec![first.to_owned()];
     };
     let shards: u32 = count.parse().unwrap_or(1);
-    (1..=shards.max(1)).map(|shard| first.with_file_name(format!("{stem}-{shard:05}-of-{count}.gguf"))).collect()
+    (1..=shards.max(1))
+        .map(|shard| first.with_file_name(format!("{stem}-{shard:05}-of-{count}.gguf")))
+        .collect()
 }
 
 #[cfg(test)]

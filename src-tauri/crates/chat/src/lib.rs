@@ -1,30 +1,39 @@
 //! The use-cases: what a person does with Reprise, without a window and without a terminal.
 //!
 //! [`Chat`] takes turns in conversations; [`Library`] keeps, finds, renames and deletes them; [`doctor`]
-//! says what the machine and the engine are. They combine the store, the engine and the hardware, which
+//! says what the machine and the engine are. `resume` gets a conversation ready, by [`Snapshots`] where one
+//! proves itself; `saving` keeps its state afterwards; `challenge` is the verdict. They combine the store, the engine and the hardware, which
 //! know nothing of one another. The app and `reprise-cli` unpack, call one of these, and show the result.
 //!
 //! To add a use-case: a module named after it, an error variant only where somebody branches on it, and
 //! a test with [`reprise_engine::scripted::ScriptedEngine`].
 
 mod answer;
+mod challenge;
 mod deaths;
 pub mod doctor;
 mod error;
 pub mod export;
+mod identity;
 mod library;
 mod places;
 mod prompt;
 mod receipt;
 mod request;
+mod resume;
+mod saving;
+mod snapshots;
+mod states;
 mod turn;
 mod world;
 
 pub use error::ChatError;
 pub use library::Library;
 pub use places::{default_data_dir, default_engine_dir};
-pub use receipt::{Receipt, ResumePath, Timing};
-pub use request::{Ask, LoadOptions, SamplingOptions, TurnEvent, TurnOutcome, TurnRequest};
+pub use receipt::{Check, Reason, Receipt, ResumePath, Timing};
+pub use request::{Ask, LoadOptions, SamplingOptions, Saving, TurnEvent, TurnOutcome, TurnRequest};
+pub use saving::{NotSaved, SavedState};
+pub use snapshots::{Snapshots, list_snapshots, verify_snapshots};
 pub use turn::{Chat, require_text};
 pub use world::{SystemWorld, World};
 
@@ -32,8 +41,8 @@ pub use world::{SystemWorld, World};
 pub mod engine {
     pub use reprise_engine::bare::BareDecode;
     pub use reprise_engine::message::{
-        DEFAULT_MAX_CONTEXT, Device, DeviceKind, Hello, KvType, LoadSpec, ModelInfo, Module, Sampling,
-        StopReason,
+        DEFAULT_MAX_CONTEXT, Device, DeviceKind, Finite, FlashAttention, Hello, KvType, LoadSpec, ModelInfo,
+        Module, Sampling, StopReason,
     };
     pub use reprise_engine::process::{EngineFolder, PROGRAM};
     pub use reprise_engine::{Direction, EngineError, EngineHandle, Fault, Limits, Status};
@@ -43,6 +52,7 @@ pub mod engine {
 pub mod history {
     pub use reprise_store::{
         Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, ListFilter, Message,
-        MessageState, NodeId, PurgeReport, Role, SearchHit, StopReason, StoreError, Timestamp,
+        MessageState, NodeId, PurgeReport, Role, SearchHit, SnapshotInfo, SnapshotState, StopReason,
+        StoreError, Timestamp, VerifyReport,
     };
 }

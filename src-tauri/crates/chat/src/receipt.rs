@@ -3,6 +3,8 @@
 use reprise_engine::message::{Finished, Prepared};
 use serde::{Deserialize, Serialize};
 
+use crate::resume::Resumption;
+
 /// How a conversation's KV cache came to hold its prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -11,15 +13,18 @@ pub enum ResumePath {
     Fresh,
     /// From the context that was live.
     Live,
+    /// From a snapshot that passed all five checks.
+    Restored,
+    /// From the text, although it was computed before; the reason says why.
+    Replayed,
 }
 
-/// Kept with every answer. The field names are the contract of `reprise-cli`; snapshots will fill those
-/// that are empty in this version.
+/// Kept with every answer. The field names are the contract of `reprise-cli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// What was done.
     pub path: ResumePath,
-    /// Why it was not something cheaper; nothing to say in this version.
+    /// Why it was not something cheaper.
     pub reason: Option<Reason>,
     /// Tokens of the prompt.
     pub tokens_total: u32,
@@ -88,26 +93,31 @@ fn rate(tokens: u32, ms: f64) -> Option<f64> {
 }
 
 /// What a finished answer says of its prompt and of its cost.
-pub(crate) fn account(prepared: Option<&Prepared>, finished: &Finished) -> (Receipt, Timing) {
+pub(crate) fn account(
+    resumption: &Resumption,
+    prepared: Option<&Prepared>,
+    finished: &Finished,
+) -> (Receipt, Timing) {
     let (total, reused, prepare_ms) =
         prepared.map_or((0, 0, 0.0), |p| (p.prompt_tokens, p.reused, p.prepare_ms));
+    let by_reuse = if reused > 0 { ResumePath::Live } else { ResumePath::Fresh };
     let receipt = Receipt {
-        path: if reused > 0 { ResumePath::Live } else { ResumePath::Fresh },
-        reason: None,
+        path: resumption.path.unwrap_or(by_reuse),
+        reason: resumption.reason.clone(),
         tokens_total: total,
         tokens_reused: reused,
         tokens_decoded: finished.prefill_tokens,
-        bytes_read: 0,
-        ms: prepare_ms + finished.prefill_ms,
-        ms_bytes: None,
-        ms_challenge: None,
-        estimated_replay_ms: None,
-        checks: Vec::new(),
+        bytes_read: resumption.bytes_read,
+        ms: resumption.ms + prepare_ms + finished.prefill_ms,
+        ms_bytes: resumption.ms_bytes,
+        ms_challenge: resumption.ms_challenge,
+        estimated_replay_ms: resumption.estimated_replay_ms,
+        checks: resumption.checks.clone(),
     };
     let timing = Timing {
         load_ms: None,
-        resume_ms: prepare_ms,
-        ttft_ms: finished.ttft_ms,
+        resume_ms: resumption.ms + prepare_ms,
+        ttft_ms: finished.ttft_ms.map(|ms| ms + resumption.ms),
         prefill_tokens: finished.prefill_tokens,
         prefill_tok_s: rate(finished.prefill_tokens, finished.prefill_ms),
         decode_tokens: finished.decode_tokens,

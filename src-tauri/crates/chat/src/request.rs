@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use reprise_engine::EngineError;
-use reprise_engine::message::{KvType, Sampling, StopReason, TokenId};
+use reprise_engine::message::{Finite, FlashAttention, KvType, Sampling, StopReason, TokenId};
 use reprise_store::{ConversationId, NodeId};
 
-use crate::{Receipt, Timing};
+use crate::{NotSaved, Reason, Receipt, ResumePath, SavedState, Timing};
+use tokio::sync::oneshot;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,10 @@ pub struct LoadOptions {
     pub n_threads: Option<u32>,
     /// Element type of the KV cache.
     pub kv_type: KvType,
+    /// Whether attention is computed in the fused way.
+    pub flash_attention: FlashAttention,
+    /// Base frequency of the rotary position embedding; `None`: the model's own.
+    pub rope_freq_base: Option<Finite>,
 }
 
 /// How tokens are chosen; what is `None` is llama.cpp's default.
@@ -93,6 +98,8 @@ pub struct TurnRequest {
     pub max_tokens: Option<u32>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// Whether states are restored and kept.
+    pub snapshots: bool,
 }
 
 /// What a turn reports while it goes on.
@@ -114,6 +121,13 @@ pub enum TurnEvent {
     Retrying {
         /// How it was lost.
         error: EngineError,
+    },
+    /// The context is ready for the prompt.
+    Resumed {
+        /// How.
+        path: ResumePath,
+        /// Why not in a cheaper way.
+        reason: Option<Reason>,
     },
     /// The prompt is tokenised.
     Prepared {
@@ -146,7 +160,7 @@ pub enum TurnEvent {
 }
 
 /// A finished turn.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct TurnOutcome {
     /// Where it belongs.
     pub conversation: ConversationId,
@@ -164,4 +178,25 @@ pub struct TurnOutcome {
     pub receipt: Receipt,
     /// What it took.
     pub timing: Timing,
+    /// What becomes of its state.
+    pub saving: Saving,
+}
+
+/// A state on its way to the disk.
+#[derive(Debug)]
+pub struct Saving(pub(crate) oneshot::Receiver<Result<SavedState, NotSaved>>);
+
+impl Saving {
+    /// Ended already.
+    pub(crate) fn ended(result: Result<SavedState, NotSaved>) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        // The receiver is here.
+        let _ = sender.send(result);
+        Self(receiver)
+    }
+
+    /// Waits until it is kept, or is given up. To be asked once.
+    pub async fn done(&mut self) -> Result<SavedState, NotSaved> {
+        (&mut self.0).await.unwrap_or_else(|_| Err(NotSaved::new("overtaken", "A later turn took its place.")))
+    }
 }

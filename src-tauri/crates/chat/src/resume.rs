@@ -162,20 +162,12 @@ impl Moment<'_> {
     }
 
     async fn candidates(&self, tokens: &[i32]) -> Result<Vec<Candidate>, StoreError> {
-        let (identity, conversation, tokens) =
-            (self.identity.clone(), self.conversation, tokens.to_owned());
-        self.snapshots
-            .with(move |store| store.candidates(&identity, conversation, &tokens, LOOKED_AT))
-            .await
+        let (identity, conversation, tokens) = (self.identity.clone(), self.conversation, tokens.to_owned());
+        self.snapshots.with(move |store| store.candidates(&identity, conversation, &tokens, LOOKED_AT)).await
     }
 
     /// The candidates that save time, the best first; and why there is none, where there is none.
-    fn worthwhile(
-        &self,
-        found: &[Candidate],
-        prompt: &PromptTokens,
-        pace: Pace,
-    ) -> (Vec<Candidate>, Reason) {
+    fn worthwhile(&self, found: &[Candidate], prompt: &PromptTokens, pace: Pace) -> (Vec<Candidate>, Reason) {
         let prefill = pace.prefill.unwrap_or(GUESSED_PREFILL);
         let restore = pace.restore.unwrap_or(GUESSED_RESTORE);
         let last = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX).saturating_sub(1);
@@ -264,8 +256,8 @@ impl Moment<'_> {
         let identity_ms = ms(asked);
         let asked = Instant::now();
         let common = common(&manifest.tokens, tokens);
-        let tokens_ok = common >= SHORTEST as usize
-            && (self.info.cache.can_trim() || common == manifest.tokens.len());
+        let tokens_ok =
+            common >= SHORTEST as usize && (self.info.cache.can_trim() || common == manifest.tokens.len());
         let tokens_ms = ms(asked);
         if let Err(field) = &identity {
             done.checks.push(check("integrity", true, sealed_ms, "the seal is whole"));
@@ -291,7 +283,12 @@ impl Moment<'_> {
         let bytes_ms = ms(reading);
         let chunks = manifest.chunks.len();
         done.bytes_read += manifest.layout.len;
-        done.checks.push(check("integrity", true, sealed_ms + bytes_ms, format!("{chunks} of {chunks} pieces")));
+        done.checks.push(check(
+            "integrity",
+            true,
+            sealed_ms + bytes_ms,
+            format!("{chunks} of {chunks} pieces"),
+        ));
         done.checks.push(check("identity", true, identity_ms, "all the same"));
         done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
 
@@ -331,7 +328,8 @@ impl Moment<'_> {
             return Ok(());
         }
         self.engine.discard().await?;
-        let what = format!("the restored state did not answer as it did when it was saved: {}", verdict.detail);
+        let what =
+            format!("the restored state did not answer as it did when it was saved: {}", verdict.detail);
         Err(Attempt::Refused(Refusal { reason: reason("challenge", what), fate: Fate::Quarantine }))
     }
 
@@ -342,9 +340,11 @@ impl Moment<'_> {
         let damage = Arc::new(Mutex::new(None));
         let mut lanes = vec![lane(reader, manifest, 0, &damage)];
         for index in 1..READERS.min(manifest.chunks.len()) {
-            let reader = self.snapshots.reader().await.map_err(|error| {
-                Brought::Damaged(Damage::Database { detail: error.to_string() })
-            })?;
+            let reader = self
+                .snapshots
+                .reader()
+                .await
+                .map_err(|error| Brought::Damaged(Damage::Database { detail: error.to_string() }))?;
             lanes.push(lane(reader, manifest, index, &damage));
         }
         let (frames, source) = mpsc::channel(AHEAD);
@@ -423,10 +423,9 @@ impl From<EngineError> for Attempt {
     fn from(error: EngineError) -> Self {
         match error {
             error @ (EngineError::Died(_) | EngineError::Closed) => Self::Lost(error),
-            EngineError::Fault(fault @ Fault::ContextFailed { .. }) => Self::Refused(Refusal {
-                reason: reason("restore", fault.to_string()),
-                fate: Fate::Keep,
-            }),
+            EngineError::Fault(fault @ Fault::ContextFailed { .. }) => {
+                Self::Refused(Refusal { reason: reason("restore", fault.to_string()), fate: Fate::Keep })
+            }
             error => Self::Refused(Refusal {
                 reason: reason("restore", error.to_string()),
                 fate: Fate::Quarantine,
@@ -461,11 +460,8 @@ fn common(a: &[i32], b: &[i32]) -> usize {
 }
 
 fn restore_spec(manifest: &Manifest, reference: &Reference) -> RestoreSpec {
-    let region = |region: &reprise_store::Region| Region {
-        offset: region.offset,
-        row: region.row,
-        rows: region.rows,
-    };
+    let region =
+        |region: &reprise_store::Region| Region { offset: region.offset, row: region.row, rows: region.rows };
     let fields = manifest.identity.iter().filter(|(name, _)| name.starts_with("image."));
     RestoreSpec {
         tokens: manifest.tokens.iter().map(|token| TokenId(*token)).collect(),
@@ -483,10 +479,7 @@ fn ms(since: Instant) -> f64 {
 }
 
 /// What the engine is asked first: the prompt as tokens.
-pub(crate) async fn prepare(
-    engine: &EngineHandle,
-    spec: &GenerateSpec,
-) -> Result<PromptTokens, EngineError> {
+pub(crate) async fn prepare(engine: &EngineHandle, spec: &GenerateSpec) -> Result<PromptTokens, EngineError> {
     engine.prepare(spec.clone()).await
 }
 

@@ -201,7 +201,7 @@ async fn fetch(
         let asked: Vec<Pieces> = now.iter().map(|index| chunks[*index].clone()).collect();
         let lengths: Vec<usize> =
             asked.iter().map(|pieces| usize::try_from(pieces.bytes()).unwrap_or(usize::MAX)).collect();
-        let (sink, mut frames) = mpsc::channel(FRAMES);
+        let (sink, mut frames) = mpsc::channel::<Vec<u8>>(FRAMES);
         let came = async {
             let mut came = Vec::with_capacity(lengths.iter().sum());
             while let Some(frame) = frames.recv().await {
@@ -248,8 +248,7 @@ async fn earlier(
 ) -> Result<Earlier, StoreError> {
     let (identity, conversation, tokens) =
         (subject.identity.clone(), subject.conversation, tokens.to_owned());
-    let found =
-        snapshots.with(move |store| store.candidates(&identity, conversation, &tokens, 64)).await?;
+    let found = snapshots.with(move |store| store.candidates(&identity, conversation, &tokens, 64)).await?;
     let same = || found.iter().filter(|candidate| candidate.identity_differs.is_none());
     let contained = same().filter(|candidate| {
         candidate.conversation == conversation

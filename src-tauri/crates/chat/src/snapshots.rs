@@ -82,6 +82,12 @@ impl Snapshots {
         &self.inner.opening
     }
 
+    /// Bytes that all of them together may take.
+    #[must_use]
+    pub fn budget_bytes(&self) -> u64 {
+        self.store().budget().bytes
+    }
+
     fn store(&self) -> MutexGuard<'_, SnapshotStore> {
         self.inner.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,7 +109,13 @@ impl Snapshots {
 
     /// What was measured of a model.
     pub(crate) fn pace(&self, model: &str) -> Pace {
-        self.inner.paces.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied().unwrap_or_default()
+        self.inner
+            .paces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(model)
+            .copied()
+            .unwrap_or_default()
     }
 
     pub(crate) fn learn(&self, model: &str, measured: impl FnOnce(&mut Pace)) {

@@ -1,5 +1,6 @@
 //! A turn: a message is kept, the engine answers, the answer is kept while it grows.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,8 @@ use crate::deaths::{Action, Deaths};
 use crate::places::model_path;
 use crate::prompt::{self, Known};
 use crate::receipt::account;
+use crate::snapshots::Snapshots;
+use crate::states::{Footing, Unsaved};
 use crate::{Ask, ChatError, Library, LoadOptions, TurnEvent, TurnOutcome, TurnRequest, World};
 
 /// Refuses a message that says nothing. A turn does so itself; for callers who can tell earlier, before
@@ -33,12 +36,21 @@ pub fn require_text(text: &str) -> Result<(), ChatError> {
 #[derive(Debug)]
 pub struct Chat {
     library: Library,
-    engine: EngineHandle,
-    world: Arc<dyn World>,
+    pub(crate) engine: EngineHandle,
+    pub(crate) world: Arc<dyn World>,
     /// Guards the counts of deaths; held for one look-up.
     deaths: Mutex<Deaths>,
-    /// Held for a whole turn: the next one waits.
-    turn: tokio::sync::Mutex<()>,
+    /// Held for a whole turn: the next one waits. Guards the live state that is not kept yet.
+    pub(crate) turn: tokio::sync::Mutex<Option<Unsaved>>,
+    pub(crate) snapshots: Option<Snapshots>,
+    /// Held while a state goes to the disk: one after the other.
+    pub(crate) saving: Arc<tokio::sync::Mutex<()>>,
+    /// Rung when something waits for a pause.
+    pub(crate) pause: tokio::sync::Notify,
+    /// Whether large states wait for a pause.
+    pub(crate) patient: bool,
+    /// Guards the sizes of the latest states, in bytes; held for one look-up.
+    pub(crate) state_sizes: Mutex<HashMap<ConversationId, u64>>,
 }
 
 /// A message that waits for its answer.
@@ -51,6 +63,9 @@ struct Asked {
     alternatives: usize,
 }
 
+/// A finished answer, and what its state belongs to.
+type Answered = (TurnOutcome, Option<Footing>, ModelInfo);
+
 /// Why an attempt to answer failed.
 struct Failed {
     error: EngineError,
@@ -62,7 +77,18 @@ impl Chat {
     /// Over a library and an engine.
     #[must_use]
     pub fn new(library: Library, engine: EngineHandle, world: Arc<dyn World>) -> Self {
-        Self { library, engine, world, deaths: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self {
+            library,
+            engine,
+            world,
+            deaths: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            snapshots: None,
+            saving: Arc::default(),
+            pause: tokio::sync::Notify::new(),
+            patient: true,
+            state_sizes: Mutex::default(),
+        }
     }
 
     /// The library it keeps conversations in.
@@ -91,16 +117,18 @@ impl Chat {
         events: mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
     ) -> Result<TurnOutcome, ChatError> {
-        let _turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let asked = self.keep_message(&request).await?;
         let kept = TurnEvent::Kept { conversation: asked.conversation.id, message: asked.message };
         // Here and below: an error only means that nobody listens.
         let _ = events.send(kept).await;
+        self.before_turn(&mut turn, Some(asked.conversation.id)).await;
         let action = Action::Answer(asked.conversation.id);
         loop {
             let load_ms = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true).await?;
             match self.answer(&request, &asked, &events, cancel.clone()).await {
-                Ok(Ok(mut outcome)) => {
+                Ok(Ok((mut outcome, footing, info))) => {
+                    self.after_answer(&mut turn, &mut outcome, footing, info).await;
                     self.deaths.lock().unwrap_or_else(PoisonError::into_inner).lived(&action);
                     outcome.timing.load_ms = load_ms;
                     return Ok(outcome);
@@ -239,6 +267,8 @@ impl Chat {
             n_ctx: options.n_ctx,
             n_threads: options.n_threads,
             kv_type: options.kv_type,
+            flash_attention: options.flash_attention,
+            rope_freq_base: options.rope_freq_base,
         };
         let action = Action::Load(model);
         loop {
@@ -276,12 +306,13 @@ impl Chat {
         asked: &Asked,
         events: &mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
-    ) -> Result<Result<TurnOutcome, Failed>, ChatError> {
-        let info = self.engine.status().borrow().loaded.as_ref().map(|loaded| loaded.info.clone());
-        let Some(info) = info else {
+    ) -> Result<Result<Answered, Failed>, ChatError> {
+        let loaded = self.engine.status().borrow().loaded.clone();
+        let Some(loaded) = loaded else {
             let error = EngineError::Fault(Fault::NotLoaded);
             return Ok(Err(Failed { error, begun: None }));
         };
+        let info = loaded.info.clone();
         let before = &asked.path[..asked.path.len() - 1];
         let known = prompt::known(before, &info.token_identity);
         let seed = request.sampling.seed.unwrap_or(asked.conversation.seed);
@@ -293,6 +324,13 @@ impl Chat {
             stop: request.stop.clone(),
             began: i64::try_from(asked.conversation.created.as_millis() / 1000).unwrap_or(0),
         };
+        let id = asked.conversation.id;
+        let ready = self.get_ready(id, known.tokens.len(), request.snapshots, &spec, &loaded).await;
+        let (resumption, footing) = match ready {
+            Ok(ready) => ready,
+            Err(error) => return Ok(Err(Failed { error, begun: None })),
+        };
+        Self::tell_resumed(events, &resumption).await;
         let mut generation = match self.engine.generate(spec, cancel).await {
             Ok(generation) => generation,
             Err(error) => return Ok(Err(Failed { error, begun: None })),
@@ -328,8 +366,10 @@ impl Chat {
                 }
                 GenerationEvent::Piece { text, tokens } => answer.grow(text, &tokens).await?,
                 GenerationEvent::Ended(Ok(finished)) => {
-                    let accounts = account(prepared.as_ref(), &finished);
-                    return answer.finish(asked.conversation.id, &finished, accounts).await.map(Ok);
+                    self.learn_pace(footing.as_ref(), prepared.as_ref(), &finished);
+                    let accounts = account(&resumption, prepared.as_ref(), &finished);
+                    let outcome = answer.finish(id, &finished, accounts).await?;
+                    return Ok(Ok((outcome, footing, loaded.info)));
                 }
                 GenerationEvent::Ended(Err(error)) => {
                     let begun = answer.interrupt(&error).await?;

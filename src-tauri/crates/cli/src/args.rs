@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// The library of conversations
     #[command(subcommand)]
     History(History),
+    /// The cache of states, from which conversations resume
+    #[command(subcommand)]
+    Snapshots(Snapshots),
     /// Measure, as ratios in one run
     #[command(subcommand)]
     Bench(Bench),
@@ -97,10 +100,19 @@ pub(crate) struct Chat {
     /// Element type of the KV cache
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = KvType::F16)]
     pub(crate) kv_type: KvType,
+    /// Compute attention in the fused way
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = FlashAttention::Auto)]
+    pub(crate) flash_attn: FlashAttention,
+    /// Base frequency of the rotary position embedding [default: the model's]
+    #[arg(long, value_name = "F", value_parser = positive)]
+    pub(crate) rope_freq_base: Option<f32>,
+    /// Threads for reading and writing [default: one a physical core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) threads: Option<u32>,
     /// What to compute on; this version knows auto and cpu
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub(crate) backend: String,
-    /// Keep no state of this conversation; this version keeps none anyway
+    /// Neither restore nor keep the model's state
     #[arg(long)]
     pub(crate) no_snapshots: bool,
 }
@@ -111,6 +123,13 @@ pub(crate) enum KvType {
     F16,
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlashAttention {
+    Auto,
+    On,
+    Off,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -166,6 +185,22 @@ pub(crate) enum History {
 pub(crate) enum ExportFormat {
     Json,
     Markdown,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshots {
+    /// All of them, the one used last first
+    List,
+    /// Read every one and compare it with what was saved
+    Verify,
+    /// Drop the least recently used
+    Prune {
+        /// Bytes that may stay [default: the budget]
+        #[arg(long, value_name = "BYTES")]
+        budget: Option<u64>,
+    },
+    /// Drop all of them; no message is touched
+    Clear,
 }
 
 #[derive(Debug, Subcommand)]

@@ -140,6 +140,7 @@ async fn decode(
             sampling: SamplingOptions { temperature: Some(0.0), ..SamplingOptions::default() },
             max_tokens: Some(tokens),
             stop: Vec::new(),
+            snapshots: false,
         };
         let (events, receiver) = mpsc::channel(64);
         let first = tokio::spawn(first_token(receiver));

@@ -2,13 +2,12 @@
 
 use std::io::Read;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use reprise_chat::engine::{KvType, StopReason};
+use reprise_chat::engine::{Finite, FlashAttention, KvType, StopReason};
 use reprise_chat::history::{ConversationId, NodeId};
 use reprise_chat::{
-    Ask, Chat, LoadOptions, Receipt, ResumePath, SamplingOptions, SystemWorld, Timing, TurnEvent,
-    TurnOutcome, TurnRequest, doctor, require_text,
+    Ask, Chat, LoadOptions, Receipt, ResumePath, SamplingOptions, SavedState, Timing, TurnEvent, TurnOutcome,
+    TurnRequest, doctor, require_text,
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -27,12 +26,11 @@ struct TurnJson<'a> {
     stop: StopReason,
     receipt: &'a Receipt,
     timing: &'a Timing,
-    /// This version keeps no snapshots.
-    saved: Option<()>,
+    saved: Option<&'a SavedState>,
 }
 
-impl<'a> From<&'a TurnOutcome> for TurnJson<'a> {
-    fn from(turn: &'a TurnOutcome) -> Self {
+impl<'a> TurnJson<'a> {
+    fn new(turn: &'a TurnOutcome, saved: Option<&'a SavedState>) -> Self {
         Self {
             conversation: turn.conversation.to_string(),
             message: turn.message.to_string(),
@@ -42,7 +40,7 @@ impl<'a> From<&'a TurnOutcome> for TurnJson<'a> {
             stop: turn.stop,
             receipt: &turn.receipt,
             timing: &turn.timing,
-            saved: None,
+            saved,
         }
     }
 }
@@ -79,13 +77,19 @@ pub(crate) async fn run(global: &Global, args: &args::Chat, out: &Out) -> Result
     let engine = place::engine(global, &dir)?;
     let load = LoadOptions {
         n_ctx: args.n_ctx,
-        n_threads: doctor::default_threads(&doctor::hardware(dir.root())),
+        n_threads: args.threads.or_else(|| doctor::default_threads(&doctor::hardware(dir.root()))),
         kv_type: match args.kv_type {
             args::KvType::F16 => KvType::F16,
             args::KvType::Q8_0 => KvType::Q8_0,
         },
+        flash_attention: match args.flash_attn {
+            args::FlashAttention::Auto => FlashAttention::Auto,
+            args::FlashAttention::On => FlashAttention::On,
+            args::FlashAttention::Off => FlashAttention::Off,
+        },
+        rope_freq_base: args.rope_freq_base.and_then(|base| Finite::try_from(base).ok()),
     };
-    let chat = Chat::new(library, engine.clone(), Arc::new(SystemWorld));
+    let chat = place::chat(library, &engine, !args.no_snapshots, out).await;
     let run = Run { args, out, chat, load, conversation, parent, cancelled: heed_ctrl_c(out.clone()) };
     let result = run.take_turns(prompts).await;
     engine.shutdown().await;
@@ -121,10 +125,11 @@ impl Run<'_> {
             self.conversation = Some(turn.conversation);
             self.out.end_line();
             self.out.step(&format!("finished {}", turn.node));
+            let saved = self.saved(&mut turn).await;
             if self.out.is_json() {
-                turns.push(serde_json::to_value(TurnJson::from(&turn)).unwrap_or_default());
+                turns.push(serde_json::to_value(TurnJson::new(&turn, saved.as_ref())).unwrap_or_default());
             } else {
-                self.out.tell(&summary(&turn));
+                self.out.tell(&summary(&turn, saved.as_ref()));
             }
             if turn.stop == StopReason::Cancelled {
                 if count > 1 {
@@ -148,6 +153,26 @@ impl Run<'_> {
         match turns {
             [turn] if asked == 1 => self.out.result(turn, String::new),
             turns => self.out.result(&serde_json::json!({ "turns": turns }), String::new),
+        }
+    }
+
+    /// Waits until the turn's state is kept: nobody does it when this program has ended.
+    async fn saved(&self, turn: &mut TurnOutcome) -> Option<SavedState> {
+        match turn.saving.done().await {
+            Ok(saved) => {
+                self.out.step(&format!("saved {}", saved.snapshot));
+                Some(saved)
+            }
+            Err(why) => {
+                let quiet = matches!(why.code, "disabled" | "state_unavailable" | "overtaken");
+                let what = format!("The state was not kept, so the text is read next time. {}", why.message);
+                if quiet {
+                    self.out.step(&what)
+                } else {
+                    self.out.tell(&what)
+                }
+                None
+            }
         }
     }
 
@@ -213,6 +238,7 @@ fn request(args: &args::Chat, ask: Ask, load: LoadOptions) -> TurnRequest {
         },
         max_tokens: args.max_tokens,
         stop: args.stop.clone(),
+        snapshots: !args.no_snapshots,
     }
 }
 
@@ -227,6 +253,10 @@ async fn show(mut events: mpsc::Receiver<TurnEvent>, out: Out) -> Option<(Conver
                 kept = Some((conversation, message));
             }
             TurnEvent::Loading { fraction } => out.step(&format!("loading {:.0} %", fraction * 100.0)),
+            TurnEvent::Resumed { path, reason } => {
+                let why = reason.map(|reason| format!(": {}", reason.message)).unwrap_or_default();
+                out.step(&format!("ready, {path:?}{why}").to_lowercase());
+            }
             TurnEvent::Prepared { tokens, reused } => {
                 out.step(&format!("prompt of {tokens} tokens, {reused} of them live"));
             }
@@ -239,16 +269,20 @@ async fn show(mut events: mpsc::Receiver<TurnEvent>, out: Out) -> Option<(Conver
     kept
 }
 
-fn summary(turn: &TurnOutcome) -> String {
+fn summary(turn: &TurnOutcome, saved: Option<&SavedState>) -> String {
     let receipt = &turn.receipt;
+    let why = receipt.reason.as_ref().map(|reason| format!(" · {}", reason.message)).unwrap_or_default();
+    let reused = grouped(u64::from(receipt.tokens_reused));
     let total = grouped(u64::from(receipt.tokens_total));
     let what = match receipt.path {
         ResumePath::Fresh => format!("Started from the text, {total} tokens in {}", duration(receipt.ms)),
-        ResumePath::Live => format!(
-            "Continued with {} of {total} tokens live, ready in {}",
-            grouped(u64::from(receipt.tokens_reused)),
-            duration(receipt.ms)
-        ),
+        ResumePath::Live => {
+            format!("Continued with {reused} of {total} tokens live, ready in {}", duration(receipt.ms))
+        }
+        ResumePath::Restored => {
+            format!("Resumed {reused} of {total} tokens in {} · verified", duration(turn.timing.resume_ms))
+        }
+        ResumePath::Replayed => format!("Replayed {total} tokens in {}{why}", duration(receipt.ms)),
     };
     let rate = turn.timing.decode_tok_s.map(|rate| format!(" · {rate:.0} tokens/s")).unwrap_or_default();
     let end = match turn.stop {
@@ -256,5 +290,6 @@ fn summary(turn: &TurnOutcome) -> String {
         StopReason::Length => " · ended at the limit",
         StopReason::Cancelled => " · stopped",
     };
-    format!("[{what}{rate}{end} · conversation {}]", turn.conversation)
+    let saved = saved.map(|saved| format!(" · saved in {}", duration(saved.ms))).unwrap_or_default();
+    format!("[{what}{rate}{end}{saved} · conversation {}]", turn.conversation)
 }

@@ -1,5 +1,6 @@
 //! `reprise-cli history`.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use reprise_chat::history::{
     Conversation, ConversationId, ConversationSummary, History as Library, ListFilter, Message, MessageState,
     SearchHit, StopReason, Timestamp,
 };
-use reprise_chat::{SystemWorld, World};
+use reprise_chat::{Snapshots, SystemWorld, World, list_snapshots};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -19,7 +20,12 @@ use crate::place;
 
 pub(crate) async fn run(global: &Global, args: &History, out: &Out) -> Result<ExitCode, Failure> {
     match args {
-        History::List { trashed } => list(&place::reader(global)?, *trashed, out)?,
+        History::List { trashed } => {
+            // Without snapshots that can be read there are none.
+            let kept = place::existing(global).ok().and_then(|dir| list_snapshots(&dir).ok());
+            let kept = kept.into_iter().flat_map(|(kept, _)| kept).map(|kept| kept.conversation).collect();
+            list(&place::reader(global)?, *trashed, &kept, out)?;
+        }
         History::Show { id, all } => show(&place::reader(global)?, id.parse()?, *all, out)?,
         History::Search { query, limit } => search(&place::reader(global)?, query, *limit, out)?,
         History::Export { id, format, output } => {
@@ -56,12 +62,12 @@ struct SummaryJson<'a> {
     model: Option<&'a str>,
     /// Bytes of text.
     bytes: u64,
-    /// This version keeps no snapshots.
+    /// Whether it can resume from a state.
     snapshot: bool,
 }
 
-impl<'a> From<&'a ConversationSummary> for SummaryJson<'a> {
-    fn from(summary: &'a ConversationSummary) -> Self {
+impl<'a> SummaryJson<'a> {
+    fn new(summary: &'a ConversationSummary, kept: &HashSet<ConversationId>) -> Self {
         Self {
             id: summary.id.to_string(),
             title: &summary.title,
@@ -70,14 +76,14 @@ impl<'a> From<&'a ConversationSummary> for SummaryJson<'a> {
             messages: summary.messages,
             model: summary.model.as_ref().map(|model| model.name.as_str()),
             bytes: summary.text_bytes,
-            snapshot: false,
+            snapshot: kept.contains(&summary.id),
         }
     }
 }
 
-fn list(library: &Library, trashed: bool, out: &Out) -> Result<(), Failure> {
+fn list(library: &Library, trashed: bool, kept: &HashSet<ConversationId>, out: &Out) -> Result<(), Failure> {
     let found = library.list(ListFilter { trashed })?;
-    let rows: Vec<SummaryJson> = found.iter().map(SummaryJson::from).collect();
+    let rows: Vec<SummaryJson> = found.iter().map(|one| SummaryJson::new(one, kept)).collect();
     out.result(&json!({ "conversations": rows }), || {
         let mut text = String::new();
         for one in &found {
@@ -226,7 +232,14 @@ fn export_one(
 }
 
 async fn purge(global: &Global, id: ConversationId, out: &Out) -> Result<(), Failure> {
-    let report = place::writer(global)?.0.purge(id).await?;
+    let (library, _) = place::writer(global)?;
+    let report = library.purge(id).await?;
+    // What the model remembered of it goes with it. A cache that cannot be opened is set aside, and a
+    // damaged one is not used again, but its bytes may still lie there: that is said.
+    let states = match Snapshots::open(&library, &SystemWorld).await {
+        Ok(snapshots) => snapshots.drop_conversation(id).await.map(|dropped| dropped.snapshots),
+        Err(error) => Err(error),
+    };
     let backups: Vec<String> = report.backups.iter().map(|path| path.display().to_string()).collect();
     let done = json!({
         "conversation": id.to_string(),
@@ -234,11 +247,16 @@ async fn purge(global: &Global, id: ConversationId, out: &Out) -> Result<(), Fai
         "messages": report.messages,
         "journal_erased": report.journal_erased,
         "backups": backups,
+        "snapshots": states.as_ref().ok(),
     });
     out.result(&done, || {
         let mut text = format!("Conversation {id} and its {} messages are erased.\n", report.messages);
         for backup in &backups {
             let _ = writeln!(text, "This backup still holds it: {backup}");
+        }
+        if let Err(error) = &states {
+            let _ =
+                writeln!(text, "Its snapshots could not be erased: {error} Erase them with snapshots clear.");
         }
         if !report.journal_erased {
             text.push_str("Another program was reading: the journal gives up the text when it closes.\n");

@@ -13,6 +13,7 @@ mod doctor;
 mod history;
 mod output;
 mod place;
+mod snapshots;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             Command::Chat(chat) => chat::run(&args.global, chat, &out).await,
             Command::Doctor(doctor) => doctor::run(&args.global, doctor, &out).await,
             Command::History(history) => history::run(&args.global, history, &out).await,
+            Command::Snapshots(snapshots) => snapshots::run(&args.global, snapshots, &out).await,
             Command::Bench(bench) => bench::run(&args.global, bench, &out).await,
         }
     });

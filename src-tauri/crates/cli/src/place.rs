@@ -1,16 +1,16 @@
 //! Folders, the log and the engine of one command.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use reprise_chat::engine::{EngineFolder, EngineHandle, Limits};
 use reprise_chat::history::{DataDir, History, StoreError};
-use reprise_chat::{Library, SystemWorld, World, default_data_dir, default_engine_dir};
+use reprise_chat::{Chat, Library, Snapshots, SystemWorld, World, default_data_dir, default_engine_dir};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Global;
-use crate::output::Failure;
+use crate::output::{Failure, Out};
 
 /// Daily log files kept.
 const LOG_FILES: usize = 7;
@@ -46,7 +46,12 @@ pub(crate) fn log_dir(global: &Global) -> Result<DataDir, Failure> {
 
 /// The library to read, whoever else has it open.
 pub(crate) fn reader(global: &Global) -> Result<History, Failure> {
-    Ok(History::open_reader(&DataDir::at(root(global)?)?)?)
+    Ok(History::open_reader(&existing(global)?)?)
+}
+
+/// The data folder as it is; nothing is made in it.
+pub(crate) fn existing(global: &Global) -> Result<DataDir, Failure> {
+    Ok(DataDir::at(root(global)?)?)
 }
 
 /// The library to change.
@@ -70,6 +75,29 @@ pub(crate) fn engine_dir(global: &Global) -> Result<PathBuf, Failure> {
 pub(crate) fn engine(global: &Global, dir: &DataDir) -> Result<EngineHandle, Failure> {
     let folder = EngineFolder::new(&engine_dir(global)?, &dir.logs());
     Ok(EngineHandle::start(folder, Limits::default()))
+}
+
+/// The use-cases, with the cache of states where it is wanted and can be opened. Without it everything
+/// works, only slower.
+pub(crate) async fn chat(library: Library, engine: &EngineHandle, snapshots: bool, out: &Out) -> Chat {
+    let world = SystemWorld;
+    let opened = if snapshots { Some(Snapshots::open(&library, &world).await) } else { None };
+    let chat = Chat::new(library, engine.clone(), Arc::new(world)).saving_at_once();
+    match opened {
+        Some(Ok(snapshots)) => {
+            if let Some(why) = &snapshots.opening().recreated {
+                out.tell(&format!(
+                    "The snapshots could not be used and begin anew ({why}). No message is touched."
+                ));
+            }
+            chat.with_snapshots(snapshots)
+        }
+        Some(Err(error)) => {
+            out.tell(&format!("Snapshots are off: {error}"));
+            chat
+        }
+        None => chat,
+    }
 }
 
 /// This version computes on the CPU only, and says so where something else is wanted.

@@ -36,6 +36,12 @@ pub struct Hardware {
     pub disk: Disk,
 }
 
+/// Free bytes on the disk that holds, or would hold, `folder`; `None` where that is not known.
+#[must_use]
+pub fn disk_free(folder: &Path) -> Option<u64> {
+    Disk::probe(folder).free
+}
+
 /// Looks at the machine. `data_dir` need not exist yet: the disk is that of its nearest existing ancestor.
 #[must_use]
 pub fn probe(data_dir: &Path) -> Hardware {

@@ -4,7 +4,7 @@ use rusqlite::{MAIN_DB, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use crate::snapshots::db::Db;
-use crate::snapshots::hash::{ChunkHash, Tag};
+use crate::snapshots::hash::{ChunkHash, ContentHash, Tag};
 use crate::snapshots::key::{Key, KeyFile};
 use crate::snapshots::manifest::{Manifest, Sealed};
 use crate::{ConversationId, Damage, DataDir, NodeId, SnapshotId, StoreError, Timestamp};
@@ -47,6 +47,8 @@ pub struct SnapshotInfo {
     pub bytes: u64,
     /// Bytes that no other snapshot holds: what dropping it would free.
     pub own_bytes: u64,
+    /// The hash of what has to be the same for it to be used.
+    pub identity: ContentHash,
     /// When it was taken.
     pub created: Timestamp,
     /// When it was last saved or restored.
@@ -119,6 +121,7 @@ impl SnapshotReader {
                     n_tokens: row.get("n_tokens")?,
                     bytes: row.get("bytes")?,
                     own_bytes: row.get("own_bytes")?,
+                    identity: row.get("identity")?,
                     created: row.get("created")?,
                     last_used: row.get("last_used")?,
                     state: state_of(row)?,

@@ -1,0 +1,243 @@
+//! Where a turn meets the cache of states: before the answer and after it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared};
+use reprise_engine::state::Exported;
+use reprise_engine::{EngineError, Loaded};
+use reprise_store::{ConversationId, NodeId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::request::Saving;
+use crate::resume::{self, Moment, Resumption, reason};
+use crate::saving::{self, Subject};
+use crate::snapshots::{Pace, Snapshots, new_id};
+use crate::{Chat, NotSaved, SavedState, TurnEvent, TurnOutcome};
+
+/// An export that is expected to take longer waits for a pause of the person, in milliseconds.
+const LONG_EXPORT_MS: f64 = 250.0;
+/// What is taken for a pause.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Prompts shorter than this say nothing of the pace: starting weighs more than reading.
+const TELLING: u32 = 64;
+
+/// What identifies the states of the loaded model.
+#[derive(Debug, Clone)]
+pub(crate) struct Footing {
+    identity: BTreeMap<String, String>,
+    /// Content hash of the model.
+    model: String,
+}
+
+/// A state that is live, and is to be kept when the person pauses or turns to something else.
+#[derive(Debug)]
+pub(crate) struct Unsaved {
+    conversation: ConversationId,
+    node: NodeId,
+    footing: Footing,
+    info: ModelInfo,
+    saved: oneshot::Sender<Result<SavedState, NotSaved>>,
+}
+
+impl Chat {
+    /// Keeps states in this cache from now on, and resumes from it.
+    #[must_use]
+    pub fn with_snapshots(mut self, snapshots: Snapshots) -> Self {
+        self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// Never waits for a pause before a state is kept: for callers who wait for it to be.
+    #[must_use]
+    pub fn saving_at_once(mut self) -> Self {
+        self.patient = false;
+        self
+    }
+
+    /// The cache of states.
+    #[must_use]
+    pub fn snapshots(&self) -> Option<&Snapshots> {
+        self.snapshots.as_ref()
+    }
+
+    /// Gets the context ready for an answer, and says how.
+    pub(crate) async fn get_ready(
+        &self,
+        conversation: ConversationId,
+        known: usize,
+        wanted: bool,
+        spec: &GenerateSpec,
+        loaded: &Loaded,
+    ) -> Result<(Resumption, Option<Footing>), EngineError> {
+        let known = u32::try_from(known).unwrap_or(u32::MAX);
+        let began = Instant::now();
+        let prompt = resume::prepare(&self.engine, spec).await?;
+        let without = |code, message: String| {
+            let mut resumption = Resumption::without(&prompt, known, reason(code, message));
+            resumption.ms = ms(began);
+            Ok((resumption, None))
+        };
+        let Some(snapshots) = self.snapshots.as_ref().filter(|_| wanted) else {
+            return without("disabled", "snapshots are switched off".to_owned());
+        };
+        if loaded.info.state.is_none() {
+            let why = loaded.info.why_no_state.clone().unwrap_or_default();
+            return without("unsupported", format!("states of this model cannot be kept yet: {why}"));
+        }
+        let hello = self.engine.status().borrow().worker.clone();
+        let hash = snapshots.model_hash(&loaded.spec.model).await;
+        let (Some(hello), Some(model)) = (hello, hash) else {
+            return without("model_missing", "the model file cannot be read any more".to_owned());
+        };
+        let identity = resume::identity_of(&hello, &loaded.spec, &loaded.info, &model);
+        let moment = Moment {
+            engine: &self.engine,
+            snapshots,
+            conversation,
+            identity: &identity,
+            model: &model,
+            info: &loaded.info,
+            now: self.world.now(),
+            known,
+        };
+        let mut resumption = moment.resume(&prompt).await?;
+        resumption.ms = ms(began);
+        Ok((resumption, Some(Footing { identity, model })))
+    }
+
+    /// Remembers how fast the prompt was read.
+    pub(crate) fn learn_pace(
+        &self,
+        footing: Option<&Footing>,
+        prepared: Option<&Prepared>,
+        finished: &Finished,
+    ) {
+        let (Some(snapshots), Some(footing), Some(_)) = (&self.snapshots, footing, prepared) else { return };
+        if finished.prefill_tokens >= TELLING && finished.prefill_ms > 0.0 {
+            let rate = f64::from(finished.prefill_tokens) / finished.prefill_ms;
+            snapshots.learn(&footing.model, |pace| Pace::learn(&mut pace.prefill, rate));
+        }
+    }
+
+    /// After an answer: keeps its state at once, or later where copying it would hold the person up.
+    /// `unsaved` is what the turn's lock guards.
+    pub(crate) async fn after_answer(
+        &self,
+        unsaved: &mut Option<Unsaved>,
+        outcome: &mut TurnOutcome,
+        footing: Option<Footing>,
+        info: ModelInfo,
+    ) {
+        let (Some(snapshots), Some(footing)) = (&self.snapshots, footing) else { return };
+        let (saved, receiver) = oneshot::channel();
+        outcome.saving = Saving(receiver);
+        let rate = snapshots.pace(&footing.model).export;
+        let bytes = rate.map(|rate| rate * LONG_EXPORT_MS);
+        let this = Unsaved { conversation: outcome.conversation, node: outcome.node, footing, info, saved };
+        let large = match (&this.info.state, bytes) {
+            (Some(_), Some(bytes)) => self.last_state_bytes(&this).is_some_and(|last| last as f64 > bytes),
+            _ => false,
+        };
+        if large && self.patient {
+            *unsaved = Some(this);
+            self.pause.notify_one();
+        } else {
+            self.export(this).await;
+        }
+    }
+
+    /// Keeps what is still unsaved before another conversation takes its place.
+    pub(crate) async fn before_turn(&self, unsaved: &mut Option<Unsaved>, next: Option<ConversationId>) {
+        match unsaved.take() {
+            // Its next state will contain this one.
+            Some(this) if Some(this.conversation) == next => {
+                give_up(this, NotSaved::new("overtaken", "A later turn of the conversation took its place."));
+            }
+            Some(this) => self.export(this).await,
+            None => {}
+        }
+    }
+
+    /// Waits for pauses and keeps what is unsaved then, until dropped. For callers who live on after a
+    /// turn.
+    pub async fn save_in_pauses(&self) {
+        loop {
+            self.pause.notified().await;
+            tokio::time::sleep(PAUSE).await;
+            let mut unsaved = self.turn.lock().await;
+            if let Some(this) = unsaved.take() {
+                self.export(this).await;
+            }
+        }
+    }
+
+    /// Waits until every state that is on its way is kept or given up.
+    pub async fn finish_saving(&self) {
+        let mut unsaved = self.turn.lock().await;
+        if let Some(this) = unsaved.take() {
+            self.export(this).await;
+        }
+        drop(self.saving.lock().await);
+    }
+
+    fn last_state_bytes(&self, this: &Unsaved) -> Option<u64> {
+        let sizes = self.state_sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sizes.get(&this.conversation).copied()
+    }
+
+    /// Copies the live state; everything else goes on beside the next turn.
+    async fn export(&self, this: Unsaved) {
+        let Some(snapshots) = self.snapshots.clone() else { return };
+        let began = Instant::now();
+        let exported = match self.engine.export().await {
+            Ok(exported) => exported,
+            Err(error) => return give_up(this, error.into()),
+        };
+        self.note(&snapshots, &this, &exported);
+        let (id, created) = new_id(self.world.as_ref());
+        let Unsaved { conversation, node, footing, info, saved } = this;
+        let subject = Subject { id, created, conversation, node, identity: footing.identity };
+        let engine = self.engine.clone();
+        let saving = self.saving.clone();
+        // Taken here, so that whoever waits for saving waits for this one.
+        let guard = saving.lock_owned().await;
+        tokio::spawn(async move {
+            let result = saving::keep(&engine, &snapshots, subject, &info, exported, began).await;
+            if let Err(why) = &result {
+                tracing::warn!(code = why.code, "a state was not kept");
+            }
+            // Nobody may wait for it.
+            let _ = saved.send(result);
+            drop(guard);
+        });
+    }
+
+    fn note(&self, snapshots: &Snapshots, this: &Unsaved, exported: &Exported) {
+        let rate = exported.table.len as f64 / exported.export_ms;
+        snapshots.learn(&this.footing.model, |pace| {
+            Pace::learn(&mut pace.export, rate);
+            Pace::learn(&mut pace.challenge_ms, exported.challenge_ms);
+        });
+        let mut sizes = self.state_sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sizes.insert(this.conversation, exported.table.len);
+    }
+
+    /// Tells who listens how the conversation came to be ready.
+    pub(crate) async fn tell_resumed(events: &mpsc::Sender<TurnEvent>, resumption: &Resumption) {
+        if let Some(path) = resumption.path {
+            let told = TurnEvent::Resumed { path, reason: resumption.reason.clone() };
+            // Nobody may listen.
+            let _ = events.send(told).await;
+        }
+    }
+}
+
+fn give_up(this: Unsaved, why: NotSaved) {
+    // Nobody may wait for it.
+    let _ = this.saved.send(Err(why));
+}
+
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}
