@@ -89,22 +89,22 @@ pub(crate) fn separation(reference: &[Fingerprint], controls: &[Fingerprint]) ->
 
 /// A lower bound of the Kullback-Leibler divergence of the next-token distributions, in nats: both are
 /// coarsened to the tokens that either names, and the rest as one. Coarsening never adds divergence (the
-/// data-processing inequality), so what is far here is far. A token that only one side names counts at
-/// most as the other's least likely named one.
+/// data-processing inequality), so what is far here is far. A token that one side does not name is taken
+/// to be there as likely as it can be: no likelier than the least likely that is named, and than what the
+/// named ones leave over.
 pub(crate) fn distance(a: &Fingerprint, b: &Fingerprint) -> f64 {
     if !is_sound(a) || !is_sound(b) {
         return f64::INFINITY;
     }
     let (pa, pb) = (probabilities(a), probabilities(b));
-    let least = |p: &BTreeMap<i32, f64>| p.values().copied().fold(f64::INFINITY, f64::min);
-    let (least_a, least_b) = (least(&pa), least(&pb));
+    let (unnamed_a, unnamed_b) = (unnamed(&pa), unnamed(&pb));
     let mut sum = 0.0;
     let (mut rest_a, mut rest_b) = (1.0, 1.0);
     for token in pa.keys().chain(pb.keys()).collect::<BTreeSet<_>>() {
         let (p, q) = match (pa.get(token), pb.get(token)) {
             (Some(p), Some(q)) => (*p, *q),
-            (Some(p), None) => (*p, least_b.min(*p)),
-            (None, Some(q)) => (least_a.min(*q), *q),
+            (Some(p), None) => (*p, unnamed_b.min(*p)),
+            (None, Some(q)) => (unnamed_a.min(*q), *q),
             (None, None) => continue,
         };
         sum += term(p, q);
@@ -112,6 +112,13 @@ pub(crate) fn distance(a: &Fingerprint, b: &Fingerprint) -> f64 {
         rest_b -= q;
     }
     (sum + term(rest_a.max(0.0), rest_b.max(0.0))).max(0.0)
+}
+
+/// How likely a token that is not named can be.
+fn unnamed(named: &BTreeMap<i32, f64>) -> f64 {
+    let least = named.values().copied().fold(f64::INFINITY, f64::min);
+    let left: f64 = 1.0 - named.values().sum::<f64>();
+    least.min(left.max(0.0))
 }
 
 fn term(p: f64, q: f64) -> f64 {

@@ -346,7 +346,8 @@ impl ScriptedWorker {
         Ok(Event::Finished(Finished {
             stop,
             prefill_tokens: to_decode,
-            prefill_ms: 1.0,
+            // As slow as a processor is: a token a millisecond.
+            prefill_ms: f64::from(to_decode),
             ttft_ms: Some(1.0),
             decode_tokens: said,
             decode_ms: 1.0,

@@ -30,8 +30,8 @@ pub struct Desk {
     pub script: ScriptedEngine,
     pub engine: EngineHandle,
     pub chat: Arc<Chat>,
-    world: Arc<CountingWorld>,
-    folder: tempfile::TempDir,
+    pub world: Arc<CountingWorld>,
+    pub folder: tempfile::TempDir,
 }
 
 /// Silence is found out quickly here.
@@ -137,6 +137,7 @@ pub fn ask(ask: Ask) -> TurnRequest {
         sampling: SamplingOptions::default(),
         max_tokens: None,
         stop: Vec::new(),
+        snapshots: true,
     }
 }
 

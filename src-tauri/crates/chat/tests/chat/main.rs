@@ -6,4 +6,5 @@ mod bench_desk;
 mod branches;
 mod deaths;
 mod library;
+mod resume;
 mod turns;

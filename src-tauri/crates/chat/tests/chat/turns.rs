@@ -217,7 +217,7 @@ async fn another_model_or_context_is_loaded_and_the_same_one_stays() {
     other.load.n_ctx = Some(2048);
     let other = desk.turn(other).await.unwrap();
     assert_eq!(other.timing.load_ms, Some(1.0));
-    assert_eq!(other.receipt.path, ResumePath::Fresh);
+    assert_eq!(other.receipt.path, ResumePath::Replayed);
 }
 
 #[tokio::test]

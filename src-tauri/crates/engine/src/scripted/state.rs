@@ -7,7 +7,7 @@ use crate::message::TokenId;
 use crate::state::{Fingerprint, ImageId, ImageTable, Pieces, Region, RestoreSpec, Restored, StateTraits};
 
 /// Bytes of a row.
-const ROW: usize = 512;
+const ROW: usize = 4096;
 /// Bytes before each region.
 const HEAD: usize = 16;
 /// The probe that scripted workers ask.
