@@ -13,30 +13,32 @@ use serde::{Deserialize, Serialize};
 
 /// Across classes: the largest distance that other batch shapes, threads and CPU variants make, with a
 /// margin, in nats (`docs/VERIFICATION.md`, "Calibration").
-pub(crate) const TOLERANCE: f64 = 0.05;
+pub const TOLERANCE: f64 = 0.05;
 
 /// A reference closer to amnesia than this many tolerances proves nothing.
-pub(crate) const SEPARATION: f64 = 20.0;
+pub const SEPARATION: f64 = 20.0;
 
 /// What a snapshot remembers of the moment when it was taken; sealed with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reference {
+pub struct Reference {
     /// The probes' answers at its end.
-    pub(crate) fingerprints: Vec<Fingerprint>,
+    pub fingerprints: Vec<Fingerprint>,
     /// What decides whether equality may be demanded.
-    pub(crate) class: BTreeMap<String, String>,
+    pub class: BTreeMap<String, String>,
 }
 
 /// What came of a challenge.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verdict {
-    pub(crate) passed: bool,
+pub struct Verdict {
+    /// Whether the state may be used.
+    pub passed: bool,
     /// One sentence, with its measure.
-    pub(crate) detail: String,
+    pub detail: String,
 }
 
 /// Compares the probes' answers with those at saving. `controls` are the answers of an empty context.
-pub(crate) fn judge(
+#[must_use]
+pub fn judge(
     reference: &Reference,
     class: &BTreeMap<String, String>,
     now: &[Fingerprint],
@@ -67,19 +69,25 @@ pub(crate) fn judge(
         }
         return failed(format!("the logits differ (distance {distance:.4}; equality is demanded here)"));
     }
-    let changed = class
-        .keys()
-        .chain(reference.class.keys())
-        .find(|name| class.get(*name) != reference.class.get(*name))
-        .cloned()
-        .unwrap_or_default();
+    let changed = other_class(&reference.class, class).unwrap_or_default();
     let detail = format!("distance {distance:.4}, tolerance {TOLERANCE} (other {changed} than at saving)");
     Verdict { passed: distance <= TOLERANCE, detail }
 }
 
+/// What differs between two classes; `None` where they are the same.
+#[must_use]
+pub fn other_class<'a>(
+    then: &'a BTreeMap<String, String>,
+    now: &'a BTreeMap<String, String>,
+) -> Option<&'a str> {
+    let mut names = now.keys().chain(then.keys());
+    names.find(|name| now.get(*name) != then.get(*name)).map(String::as_str)
+}
+
 /// How far a state's answers are from those of an empty context: of the probe that tells most. `None`
 /// where there is nothing to compare.
-pub(crate) fn separation(reference: &[Fingerprint], controls: &[Fingerprint]) -> Option<f64> {
+#[must_use]
+pub fn separation(reference: &[Fingerprint], controls: &[Fingerprint]) -> Option<f64> {
     let of = |then: &Fingerprint| {
         let control = controls.iter().find(|control| control.probe == then.probe)?;
         Some(distance(then, control))
@@ -92,7 +100,8 @@ pub(crate) fn separation(reference: &[Fingerprint], controls: &[Fingerprint]) ->
 /// data-processing inequality), so what is far here is far. A token that one side does not name is taken
 /// to be there as likely as it can be: no likelier than the least likely that is named, and than what the
 /// named ones leave over.
-pub(crate) fn distance(a: &Fingerprint, b: &Fingerprint) -> f64 {
+#[must_use]
+pub fn distance(a: &Fingerprint, b: &Fingerprint) -> f64 {
     if !is_sound(a) || !is_sound(b) {
         return f64::INFINITY;
     }

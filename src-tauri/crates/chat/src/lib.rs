@@ -9,7 +9,7 @@
 //! a test with [`reprise_engine::scripted::ScriptedEngine`].
 
 mod answer;
-mod challenge;
+pub mod challenge;
 mod deaths;
 pub mod doctor;
 mod error;

@@ -274,6 +274,20 @@ impl Moment<'_> {
             return Err(Attempt::Refused(Refusal { reason, fate: Fate::Keep }));
         }
 
+        let reference: Result<Reference, _> = serde_json::from_value(manifest.challenge.clone());
+        let reference = reference.map_err(|error| integrity(done, began, &error))?;
+        let class = self.info.state.as_ref().map(|state| &state.class);
+        if let Some(name) = class.and_then(|class| challenge::other_class(&reference.class, class)) {
+            done.checks.push(check("integrity", true, sealed_ms, "the seal is whole"));
+            done.checks.push(check("identity", true, identity_ms, "all the same"));
+            done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
+            let what = format!(
+                "it was computed with other {name}, and then the challenge cannot tell every fault from honest noise"
+            );
+            let refusal = Refusal { reason: reason("unqualified", what), fate: Fate::Keep };
+            return Err(Attempt::Refused(refusal));
+        }
+
         let reading = Instant::now();
         let manifest = Arc::new(manifest);
         self.bring(reader, &manifest).await.map_err(|error| match error {
@@ -292,8 +306,6 @@ impl Moment<'_> {
         done.checks.push(check("identity", true, identity_ms, "all the same"));
         done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
 
-        let reference: Result<Reference, _> = serde_json::from_value(manifest.challenge.clone());
-        let reference = reference.map_err(|error| integrity(done, began, &error))?;
         let spec = restore_spec(&manifest, &reference);
         let restored = self.engine.restore(spec).await?;
         self.conclude(&restored, &reference, done).await?;

@@ -26,3 +26,9 @@ pub mod state;
 pub mod template;
 pub mod text_stream;
 pub mod worker;
+
+/// What an exported image says of itself.
+#[must_use]
+pub fn image_table(image: &[u8]) -> reprise_engine::state::ImageTable {
+    image::read(image).table
+}

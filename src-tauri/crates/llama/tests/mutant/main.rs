@@ -1,0 +1,137 @@
+//! A worker with a broken backend, to see that it is found out: `reprise-engine` in everything but what
+//! happens between a context and its bytes.
+//!
+//! The mutation is read from the file that `REPRISE_MUTATION_FILE` names at every export and import:
+//! `export` or `import`, a blank, and the fault; beside it, with `.other` behind its name, lies an image of
+//! another conversation. Only rows of K and V are touched: sizes, positions and
+//! layout stay as they should be, so that only a computation can tell.
+
+use std::process::ExitCode;
+
+use llama_cpp_2::context::LlamaContext;
+use reprise_engine::state::ImageTable;
+use reprise_llama::state::{Direct, StateAccess};
+use reprise_llama::template::{RENDER_ARGUMENT, run_child_main};
+use reprise_llama::{image_table, log, pipes, worker};
+
+fn main() -> ExitCode {
+    pipes::end_quietly_on_bugs();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == [RENDER_ARGUMENT] {
+        return run_child_main(std::io::stdin(), std::io::stdout());
+    }
+    let [_, logs] = arguments.as_slice() else {
+        eprintln!("started by tests, not by people");
+        return ExitCode::from(2);
+    };
+    let Ok(file) = std::env::var("REPRISE_MUTATION_FILE") else {
+        eprintln!("REPRISE_MUTATION_FILE names no file");
+        return ExitCode::from(2);
+    };
+    match pipes::inherited() {
+        Ok(pipes) => {
+            let captured = log::start(logs.as_ref());
+            worker::run(pipes, &captured, &Mutant { file })
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Mutant {
+    file: String,
+}
+
+impl Mutant {
+    fn mutate(&self, side: &str, image: &mut [u8]) {
+        let asked = std::fs::read_to_string(&self.file).unwrap_or_default();
+        if let Some((_, fault)) = asked.trim().split_once(' ').filter(|(asked, _)| *asked == side) {
+            let table = image_table(image);
+            let other = std::fs::read(format!("{}.other", self.file)).unwrap_or_default();
+            apply(fault, &table, image, &other);
+        }
+    }
+}
+
+impl StateAccess for Mutant {
+    fn size(&self, context: &LlamaContext<'_>) -> usize {
+        Direct.size(context)
+    }
+
+    fn get(&self, context: &LlamaContext<'_>, image: &mut Vec<u8>) -> bool {
+        let got = Direct.get(context, image);
+        self.mutate("export", image);
+        got
+    }
+
+    fn set(&self, context: &mut LlamaContext<'_>, image: &[u8]) -> bool {
+        let mut image = image.to_vec();
+        self.mutate("import", &mut image);
+        Direct.set(context, &image)
+    }
+}
+
+/// The regions of K come first, those of V behind them, a region a layer.
+fn apply(fault: &str, table: &ImageTable, image: &mut [u8], other: &[u8]) {
+    let layers = table.regions.len() / 2;
+    let rows = table.regions.first().map_or(0, |region| region.rows as usize);
+    let zero = |image: &mut [u8], wanted: &dyn Fn(usize, bool, usize) -> bool| {
+        for (index, region) in table.regions.iter().enumerate() {
+            for row in (0..rows).filter(|row| wanted(index % layers, index < layers, *row)) {
+                image[span(region.offset, region.row, row)].fill(0);
+            }
+        }
+    };
+    match fault {
+        // What the original defect came to: the bytes went where no computation reads.
+        "all" => zero(image, &|_, _, _| true),
+        "k_only" => zero(image, &|_, k, _| k),
+        "v_only" => zero(image, &|_, k, _| !k),
+        "upper_half_of_layers" => zero(image, &|layer, _, _| layer >= layers / 2),
+        "first_layer" => zero(image, &|layer, _, _| layer == 0),
+        "middle_layer" => zero(image, &|layer, _, _| layer == layers / 2),
+        "last_layer" => zero(image, &|layer, _, _| layer + 1 == layers),
+        "first_half_of_positions" => zero(image, &|_, _, row| row < rows / 2),
+        "first_64_positions" => zero(image, &|_, _, row| row < 64),
+        "32_positions_in_the_middle" => zero(image, &|_, _, row| (rows / 2..rows / 2 + 32).contains(&row)),
+        "last_position" => zero(image, &|_, _, row| row + 1 == rows),
+        "one_row_of_one_layer" => zero(image, &|layer, k, row| layer == layers / 2 && !k && row == rows / 2),
+        "shifted_by_one" => {
+            for region in &table.regions {
+                for row in (1..rows).rev() {
+                    let from = span(region.offset, region.row, row - 1);
+                    image.copy_within(from, span(region.offset, region.row, row).start);
+                }
+            }
+        }
+        "other_conversation" => {
+            let theirs = image_table(other);
+            for (region, their) in table.regions.iter().zip(&theirs.regions) {
+                for row in 0..rows {
+                    let from = span(their.offset, their.row, row % (their.rows as usize).max(1));
+                    image[span(region.offset, region.row, row)].copy_from_slice(&other[from]);
+                }
+            }
+        }
+        // No fault: attention does not see the order of cells.
+        "rows_swapped_alike" => {
+            for region in &table.regions {
+                for row in (0..rows.saturating_sub(1)).step_by(2) {
+                    let (low, high) =
+                        (span(region.offset, region.row, row), span(region.offset, region.row, row + 1));
+                    let (left, right) = image.split_at_mut(high.start);
+                    left[low].swap_with_slice(&mut right[..usize::try_from(region.row).unwrap_or(0)]);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn span(offset: u64, len: u64, row: usize) -> std::ops::Range<usize> {
+    let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let from = at(offset) + at(len) * row;
+    from..from + at(len)
+}
