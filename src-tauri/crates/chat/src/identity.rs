@@ -45,7 +45,7 @@ pub(crate) fn in_words(field: &str) -> String {
         "format" | "engine" => "Reprise and its engine were updated since this snapshot".to_owned(),
         "model" => "the model file changed since this snapshot".to_owned(),
         "vocabulary_and_template" => "the model's vocabulary or chat template changed".to_owned(),
-        "kv_type" => "the type of the KV cache changed".to_owned(),
+        "kv_type" | "image.k" | "image.v" => "the type of the KV cache changed".to_owned(),
         "flash_attention" | "image.v_trans" => "the way attention is computed changed".to_owned(),
         "rope_freq_base" => "the RoPE base frequency changed".to_owned(),
         "beyond_trained_context" => {

@@ -86,8 +86,7 @@ pub(crate) fn reason(code: &str, message: impl Into<String>) -> Reason {
 
 /// What an answer that nothing was restored for starts from.
 fn unrestored(prompt: &PromptTokens, known: u32, reason: Reason) -> (ResumePath, Option<Reason>) {
-    // A few tokens that happen to be live, such as a common system prompt, are no resumed conversation.
-    if prompt.live > 0 && u64::from(prompt.live) * 2 >= u64::from(known) {
+    if prompt.live > 0 {
         return (ResumePath::Live, None);
     }
     if known == 0 {

@@ -1,10 +1,11 @@
 //! Where a turn meets the cache of states: before the answer and after it.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared};
-use reprise_engine::state::Exported;
+use reprise_engine::state::{Exported, PromptTokens};
 use reprise_engine::{EngineError, Loaded};
 use reprise_store::{ConversationId, NodeId};
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +14,7 @@ use crate::request::Saving;
 use crate::resume::{self, Moment, Resumption, reason};
 use crate::saving::{self, Subject};
 use crate::snapshots::{Pace, Snapshots, new_id};
-use crate::{Chat, NotSaved, SavedState, TurnEvent, TurnOutcome};
+use crate::{Chat, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutcome};
 
 /// An export that is expected to take longer waits for a pause of the person, in milliseconds.
 const LONG_EXPORT_MS: f64 = 250.0;
@@ -72,9 +73,31 @@ impl Chat {
     ) -> Result<(Resumption, Option<Footing>), EngineError> {
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let began = Instant::now();
-        let prompt = resume::prepare(&self.engine, spec).await?;
+        let mut prompt = resume::prepare(&self.engine, spec).await?;
+        let own = self.live.lock().unwrap_or_else(PoisonError::into_inner).replace(conversation)
+            == Some(conversation);
+        if !own && prompt.live_total > 0 {
+            // Another conversation's beginning may be the same, but was computed in other batches.
+            prompt.live = 0;
+        }
+        let ready = self.ready(conversation, known, wanted, &prompt, loaded, began).await?;
+        if prompt.live == 0 && prompt.live_total > 0 && ready.0.path != Some(ResumePath::Restored) {
+            self.engine.discard().await?;
+        }
+        Ok(ready)
+    }
+
+    async fn ready(
+        &self,
+        conversation: ConversationId,
+        known: u32,
+        wanted: bool,
+        prompt: &PromptTokens,
+        loaded: &Loaded,
+        began: Instant,
+    ) -> Result<(Resumption, Option<Footing>), EngineError> {
         let without = |code, message: String| {
-            let mut resumption = Resumption::without(&prompt, known, reason(code, message));
+            let mut resumption = Resumption::without(prompt, known, reason(code, message));
             resumption.ms = ms(began);
             Ok((resumption, None))
         };
@@ -101,7 +124,7 @@ impl Chat {
             now: self.world.now(),
             known,
         };
-        let mut resumption = moment.resume(&prompt).await?;
+        let mut resumption = moment.resume(prompt).await?;
         resumption.ms = ms(began);
         Ok((resumption, Some(Footing { identity, model })))
     }
@@ -182,7 +205,7 @@ impl Chat {
     }
 
     fn last_state_bytes(&self, this: &Unsaved) -> Option<u64> {
-        let sizes = self.state_sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sizes = self.state_sizes.lock().unwrap_or_else(PoisonError::into_inner);
         sizes.get(&this.conversation).copied()
     }
 
@@ -219,7 +242,7 @@ impl Chat {
             Pace::learn(&mut pace.export, rate);
             Pace::learn(&mut pace.challenge_ms, exported.challenge_ms);
         });
-        let mut sizes = self.state_sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sizes = self.state_sizes.lock().unwrap_or_else(PoisonError::into_inner);
         sizes.insert(this.conversation, exported.table.len);
     }
 

@@ -49,6 +49,8 @@ pub struct Chat {
     pub(crate) pause: tokio::sync::Notify,
     /// Whether large states wait for a pause.
     pub(crate) patient: bool,
+    /// Guards whose tokens the live context holds; held for one look-up.
+    pub(crate) live: Mutex<Option<ConversationId>>,
     /// Guards the sizes of the latest states, in bytes; held for one look-up.
     pub(crate) state_sizes: Mutex<HashMap<ConversationId, u64>>,
 }
@@ -87,6 +89,7 @@ impl Chat {
             saving: Arc::default(),
             pause: tokio::sync::Notify::new(),
             patient: true,
+            live: Mutex::default(),
             state_sizes: Mutex::default(),
         }
     }

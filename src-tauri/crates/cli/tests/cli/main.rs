@@ -13,5 +13,6 @@ mod place;
 mod processes;
 mod prompts;
 mod signals;
+mod states;
 mod turns;
 mod usage;

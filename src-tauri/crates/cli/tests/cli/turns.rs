@@ -25,14 +25,15 @@ fn a_second_process_goes_on_where_the_first_ended() {
         keys(&first["timing"]),
         "decode_tok_s decode_tokens load_ms prefill_tok_s prefill_tokens resume_ms ttft_ms"
     );
-    assert!(first["saved"].is_null());
+    assert_eq!(keys(&first["saved"]), "bytes_written engine_ms ms new_kv_bytes snapshot state_bytes");
     let id = text(&first["conversation"]);
     let second = place.chat("What is my name?", 12, &["--conversation", id]);
     assert_eq!(second["conversation"], first["conversation"]);
 
     // The history was carried over: the prompt is the first one, its answer, and the new message.
     let (before, after) = (&first["receipt"], &second["receipt"]);
-    assert_eq!(after["path"], "fresh", "another process has nothing live");
+    assert_eq!(after["path"], "replayed", "another process has nothing live");
+    assert_eq!(after["reason"]["code"], "too_short");
     let answered = first["token_ids"].as_array().unwrap().len() as u64;
     assert!(number(&after["tokens_total"]) > number(&before["tokens_total"]) + answered);
     assert_eq!(after["tokens_decoded"], after["tokens_total"]);
