@@ -185,11 +185,6 @@ impl Db {
         })
     }
 
-    /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Runs statements that stand for themselves.
     pub(crate) fn read<T>(
         &self,
@@ -273,19 +268,26 @@ impl Db {
 fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     use rusqlite::Error as E;
     let detail = error.to_string();
-    match error {
+    let damaged = match error {
         E::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DiskFull => StoreError::SnapshotsFull { budget_shrunk: None },
-            ErrorCode::ReadOnly => StoreError::ReadOnly { path: path.to_owned(), source: None },
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                StoreError::Snapshots { detail, damaged: true }
-            }
-            _ => StoreError::Snapshots { detail, damaged: false },
+            ErrorCode::DiskFull => return StoreError::SnapshotsFull { budget_shrunk: None },
+            ErrorCode::ReadOnly => return StoreError::ReadOnly { path: path.to_owned(), source: None },
+            // The system's doing, or another program's. Anything else is in the file.
+            ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::SchemaChanged
+            | ErrorCode::ApiMisuse
+            | ErrorCode::NoLargeFileSupport => false,
+            _ => true,
         },
-        E::FromSqlConversionFailure(..)
-        | E::IntegralValueOutOfRange(..)
-        | E::InvalidColumnType(..)
-        | E::Utf8Error(..) => StoreError::Snapshots { detail, damaged: true },
-        _ => StoreError::Snapshots { detail, damaged: false },
-    }
+        _ => true,
+    };
+    StoreError::Snapshots { detail, damaged }
 }
