@@ -124,6 +124,9 @@ impl Db {
         db.read(|conn| {
             conn.pragma_update(None, "journal_mode", "WAL")?;
             conn.pragma_update(None, "synchronous", "NORMAL")?;
+            // Deleted rows are overwritten where their page is written anyway. Whole pages are given
+            // back to the disk instead when something is erased.
+            conn.query_row("PRAGMA secure_delete = FAST", [], |_| Ok(()))?;
             conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
             conn.pragma_update(None, "journal_size_limit", 2 * CHECKPOINT_PAGES * PAGE_BYTES.cast_signed())?;
             Ok(())
@@ -251,16 +254,6 @@ impl Db {
         });
         self.read(|conn| Ok(conn.busy_timeout(BUSY_TIMEOUT)?))?;
         Ok(!result?)
-    }
-
-    /// Whether deleted bytes are overwritten, also where that costs writing them.
-    pub(crate) fn erase_deleted(&self, erase: bool) -> Result<(), StoreError> {
-        let mode = if erase { "ON" } else { "FAST" };
-        self.read(|conn| {
-            // It answers with the mode now in force.
-            conn.query_row(&format!("PRAGMA secure_delete = {mode}"), [], |_| Ok(()))?;
-            Ok(())
-        })
     }
 }
 

@@ -115,7 +115,6 @@ fn open_checked(path: &Path) -> Result<Db, StoreError> {
             return unfit(&verdict);
         }
     }
-    db.erase_deleted(false)?;
     Ok(db)
 }
 

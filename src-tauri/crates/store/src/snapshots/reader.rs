@@ -135,6 +135,16 @@ impl SnapshotReader {
         })
     }
 
+    /// The conversations that have snapshots: to find those that were erased while a program was
+    /// stopped before it could erase their snapshots.
+    pub fn conversations(&self) -> Result<Vec<ConversationId>, StoreError> {
+        self.db.read(|conn| {
+            let mut statement = conn.prepare("SELECT DISTINCT conversation FROM snapshots ORDER BY 1")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Bytes that snapshots take on the disk, their descriptions and the space between them included.
     pub fn total_bytes(&self) -> Result<u64, StoreError> {
         self.db.used_bytes()

@@ -81,7 +81,7 @@ impl SnapshotStore {
         if bytes > budget / 2 {
             return Ok(Begun::TooLarge { bytes, budget });
         }
-        self.check_disk(0)?;
+        self.require_disk(0)?;
         let protected = self.protect();
         Ok(Begun::Save(Save { protected, chunks_new: 0, bytes_written: 0, evicted: Vec::new() }))
     }
@@ -272,6 +272,12 @@ fn insert(
             }
             None => return Err(StoreError::ChunkMissing { number: index + 1, of }.into()),
         };
+    }
+    let taken = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE id = ?1)";
+    if tx.prepare_cached(taken)?.query_row([new.id], |row| row.get(0))? {
+        return Err(
+            StoreError::SnapshotRefused { why: "there is one of this name already".to_owned() }.into()
+        );
     }
     let sql = "INSERT INTO snapshots (id, conversation, node, identity, prefix, n_tokens, key_name, tag,
                    bytes, created, last_used, state, pinned)

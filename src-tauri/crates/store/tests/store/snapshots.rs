@@ -69,6 +69,7 @@ fn dropping_one_of_two_that_share_keeps_the_other() {
     assert!(store.total_bytes().unwrap() < before);
     assert_is(&store, right_id, &right);
     assert_clean(&store);
+    assert_eq!(store.conversations().unwrap(), [conversation(2)]);
     let dropped = store.drop_conversation(conversation(2)).unwrap();
     assert!(dropped.snapshots == 1 && dropped.journal_erased && dropped.bytes >= right.layout.len);
     assert_eq!(store.list().unwrap(), []);
@@ -98,6 +99,20 @@ fn nothing_of_an_unfinished_save_is_visible() {
     let error = store.put_chunks(&mut wrong, &[(batch[0].0, batch[1].1)]).unwrap_err();
     assert_eq!(error.code(), "snapshot_refused");
     assert_eq!(store.missing(&mut wrong, &[batch[0].0]).unwrap(), [true]);
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let state = State::new(1, 20);
+    let new = state.snapshot(conversation(1));
+    try_save(&mut store, &state, &new).unwrap();
+    let error = try_save(&mut store, &state, &new).unwrap_err();
+    assert_eq!(error.code(), "snapshot_refused", "{error}");
+    assert_is(&store, new.id, &state);
+    assert_clean(&store);
 }
 
 #[test]
