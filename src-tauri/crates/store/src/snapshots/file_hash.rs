@@ -108,8 +108,8 @@ pub fn content_hash(
         }
     }
     let hash = ContentHash::from_bytes(*hasher.finalize().as_bytes());
-    // By path again: another file may stand there by now.
-    if FileStamp::of(&file)? == before && FileStamp::of(&File::open(path)?)? == before {
+    // By its path again: the file may have been written to, or another may stand there by now.
+    if FileStamp::of(&File::open(path)?)? == before {
         cache.keep(path, &before, &hash);
     }
     Ok(Some(hash))

@@ -184,7 +184,7 @@ fn an_erased_conversation_leaves_no_bytes_behind() {
     // Evicted before, so that its pages are free but not empty; a damaged file set aside; and saved again.
     store.drop_snapshot(evicted).unwrap();
     save(&mut store, conversation(7), &secret);
-    fs::copy(place.data().snapshots_db(), place.path("data/snapshots.db.damaged-19700101T000000Z")).unwrap();
+    fs::write(place.path("data/snapshots.db.damaged-19700101T000000Z"), needles.concat()).unwrap();
     let dropped = store.drop_conversation(conversation(7)).unwrap();
     assert!(dropped.snapshots == 1 && dropped.journal_erased);
     assert_eq!(found(&place), 0);

@@ -286,6 +286,37 @@ fn a_file_that_is_no_database_is_set_aside() {
 }
 
 #[test]
+fn a_damaged_file_too_large_to_keep_is_deleted() {
+    let saved = Saved::with(9);
+    // Sparse: it takes no space here.
+    fs::File::create(saved.db()).unwrap().set_len((1 << 30) + 1).unwrap();
+    let (store, opening) = open_saying(&saved.place.writer());
+    assert!(opening.recreated.is_some() && opening.set_aside.is_none());
+    assert_eq!((set_aside(&saved.place), store.list().unwrap()), (vec![], vec![]));
+}
+
+#[test]
+fn wrong_books_are_found_and_put_in_order() {
+    let saved = Saved::with(100);
+    saved.edit("UPDATE chunks SET refs = refs + 1 WHERE id = ?1", [saved.chunk(0)]);
+    saved.edit("INSERT INTO chunk_data (id, data) VALUES (900, x'00')", []);
+    saved.edit("INSERT INTO chunks (id, hash, bytes, refs) VALUES (901, zeroblob(32), 1, 0)", []);
+    saved.edit("INSERT INTO chunks (id, hash, bytes, refs) VALUES (902, zeroblob(31), 1, 1)", []);
+    let reader = SnapshotReader::open(&saved.place.data()).unwrap();
+    let report = reader.verify(|_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((report.wrong_counts, report.orphans, report.stray), (2, 1, 3), "{report:?}");
+    assert!(report.ok == 2 && !report.is_ok());
+    drop(reader);
+    let writer = saved.place.writer();
+    let mut store = open(&writer);
+    store.mend(&[]).unwrap();
+    assert_clean(&store);
+    for (id, state) in [&saved.first, &saved.second] {
+        assert_is(&store, *id, state);
+    }
+}
+
+#[test]
 fn a_file_cut_short_is_set_aside() {
     let saved = Saved::new();
     let whole = fs::read(saved.db()).unwrap();
@@ -330,16 +361,21 @@ fn a_folder_in_the_place_of_the_file_is_moved_away() {
 
 #[test]
 fn a_deleted_file_is_a_beginning_whatever_it_leaves_behind() {
-    let saved = Saved::new();
-    // A journal of other days must not be read into the new file.
-    let journal = |name: &str| saved.place.data().root().join(format!("snapshots.db{name}"));
-    fs::remove_file(saved.db()).unwrap();
-    fs::write(journal("-wal"), vec![7; 70_000]).unwrap();
-    fs::write(journal("-shm"), vec![7; 32_768]).unwrap();
-    fs::write(journal(".new"), "half").unwrap();
+    let saved = Saved::with(40);
+    let beside = |name: &str| saved.place.data().root().join(format!("snapshots.db{name}"));
+    // The journal of a file that is deleted must not be read into the new one.
     let writer = saved.place.writer();
+    let mut store = open(&writer);
+    save(&mut store, conversation(3), &State::new(3, 40));
+    fs::copy(beside("-wal"), beside(".journal")).unwrap();
+    drop(store);
+    fs::remove_file(saved.db()).unwrap();
+    fs::rename(beside(".journal"), beside("-wal")).unwrap();
+    fs::write(beside("-shm"), vec![7; 32_768]).unwrap();
+    fs::write(beside(".new"), "half").unwrap();
     let (mut store, opening) = open_saying(&writer);
     assert_eq!(opening, reprise_store::SnapshotOpening::default());
+    assert_eq!(store.list().unwrap(), []);
     save(&mut store, conversation(1), &saved.first.1);
     assert_clean(&store);
 }
