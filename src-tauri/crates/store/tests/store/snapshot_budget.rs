@@ -83,6 +83,25 @@ fn nothing_is_evicted_for_a_save_that_pinned_ones_leave_no_room_for() {
 }
 
 #[test]
+fn the_newest_stays_even_where_it_alone_is_too_much() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let first = save(&mut store, conversation(1), &state(1)).id;
+    let second = state(2);
+    let new = second.snapshot(conversation(2));
+    let Begun::Save(mut going_on) = store.begin_save(second.layout.len).unwrap() else { panic!() };
+    for (_, hash, bytes) in second.chunks() {
+        store.put_chunks(&mut going_on, &[(hash, &bytes)]).unwrap();
+    }
+    // The user chooses a smaller budget in the middle of a save.
+    assert_eq!(store.set_budget(budget(500_000)).unwrap().evicted, [first]);
+    assert_eq!(store.commit(going_on, &new).unwrap().evicted, []);
+    assert_is(&store, new.id, &second);
+    assert_clean(&store);
+}
+
+#[test]
 fn a_pin_passes_to_the_snapshot_that_supersedes() {
     let place = Place::new();
     let writer = place.writer();
@@ -115,7 +134,7 @@ fn a_low_disk_refuses_and_leaves_what_is_there() {
     free.store(5_500_000, Ordering::Relaxed);
     let second = state(2);
     let error = try_save(&mut store, &second, &second.snapshot(conversation(2))).unwrap_err();
-    let said = "5.5 MB are free on the disk, 5.0 MB are to stay free, and it needs 1.1 MB more";
+    let said = "5.5 MB are free on the disk, 5.0 MB are to stay free, and it needs 1.0 MB more";
     assert!(error.code() == "disk_low" && error.to_string().contains(said), "{error}");
     free.store(4_000_000, Ordering::Relaxed);
     assert_eq!(store.begin_save(1).unwrap_err().code(), "disk_low");

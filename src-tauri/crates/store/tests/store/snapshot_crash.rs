@@ -79,7 +79,7 @@ impl Xorshift {
 #[test]
 fn a_kill_at_any_moment_leaves_whole_snapshots() {
     let soak: u32 = std::env::var("REPRISE_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let (rounds, limit) = (40 * soak, Duration::from_secs(40) * soak);
+    let (rounds, limit) = (40 * soak, Duration::from_secs(20) * soak);
     let place = Place::new();
     let begun = Instant::now();
     let mut random = Xorshift(0x9E37_79B9_7F4A_7C15 ^ u64::from(soak));
