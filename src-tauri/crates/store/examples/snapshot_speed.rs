@@ -2,7 +2,10 @@
 //! `cargo run -p reprise-store --example snapshot_speed [folder]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for people")]
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,6 +90,19 @@ fn report(what: &str, bytes: u64, mut times: Vec<Duration>) {
     );
 }
 
+/// What the disk does at this moment with a plain file of as many bytes.
+fn plain_file(path: &Path, image: &[u8]) -> (Duration, Duration) {
+    let begun = Instant::now();
+    let mut file = File::create(path).unwrap();
+    file.write_all(image).unwrap();
+    file.sync_all().unwrap();
+    let written = begun.elapsed();
+    let mut buffer = vec![0; image.len()];
+    let begun = Instant::now();
+    File::open(path).unwrap().read_exact(&mut buffer).unwrap();
+    (written, begun.elapsed())
+}
+
 fn read_all(reader: &SnapshotReader, pieces: impl Iterator<Item = ChunkToRead>, buffer: &mut Vec<u8>) {
     for piece in pieces {
         reader.read_chunk(&piece, buffer).unwrap();
@@ -102,6 +118,7 @@ fn main() {
     let (mut store, _) = SnapshotStore::open(&writer, budget(), [1; 32], Timestamp::from_millis(1)).unwrap();
 
     let rows = 4_096;
+    let mut plain = Vec::new();
     let (mut saves, mut gathers, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let mut bytes = 0;
     let mut blocks = 0;
@@ -115,10 +132,14 @@ fn main() {
         let begun = Instant::now();
         ids.push(save(&mut store, n, rows, &layout, &chunks));
         saves.push(begun.elapsed());
+        plain.push(plain_file(&dir.path().join("plain"), &image));
     }
     println!("{} MB in {blocks} chunks", bytes / 1_000_000);
     report("gather + hash (in the worker)", bytes, gathers);
     report("write + hash + commit", bytes, saves);
+
+    report("a plain file, written and synced", bytes, plain.iter().map(|times| times.0).collect());
+    report("a plain file, read", bytes, plain.iter().map(|times| times.1).collect());
 
     let mut buffer = Vec::new();
     let one = ids.iter().map(|id| {

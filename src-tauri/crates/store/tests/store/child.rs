@@ -182,7 +182,7 @@ fn save_step_by_step() {
 #[ignore = "runs only as a child process of another test"]
 fn save_and_evict_forever() {
     let writer = History::open_writer(&dir(), &holder()).unwrap();
-    let (mut store, _) = SnapshotStore::open(&writer, states::budget(24_000_000), KEY, tick()).unwrap();
+    let (mut store, _) = SnapshotStore::open(&writer, states::budget(9_000_000), KEY, tick()).unwrap();
     let run = store.list().unwrap().iter().map(|row| row.created.as_millis()).max().unwrap_or_default();
     set_clock(run + 1_000);
     for round in 0.. {
@@ -206,7 +206,7 @@ fn save_and_evict_forever() {
         }
         if round % 4 == 3 {
             tell("evicting");
-            store.prune(8_000_000).unwrap();
+            store.prune(3_000_000).unwrap();
             store.give_back_space(u64::MAX).unwrap();
         }
     }
