@@ -138,7 +138,8 @@ pub enum StoreError {
     },
     /// A state was not saved, because too little space would be left on the disk.
     #[error(
-        "The state was not saved: it needs {needed} bytes, {free} are free on the disk, and {keep_free} are to stay free. No message is affected."
+        "The state was not saved: {} are free on the disk, {} are to stay free, and it needs {} more. No message is affected.",
+        size(*free), size(*keep_free), size(*needed)
     )]
     DiskLow {
         /// Bytes that the state still needs.
@@ -156,7 +157,8 @@ pub enum StoreError {
     },
     /// A state was not saved, because pinned ones leave no room for it.
     #[error(
-        "The state was not saved: the pinned snapshots leave no room in the budget of {budget} bytes. No message is affected."
+        "The state was not saved: pinned snapshots leave no room in the budget of {}. No message is affected.",
+        size(*budget)
     )]
     BudgetFull {
         /// The budget in bytes.
@@ -191,6 +193,15 @@ fn describe(holder: Option<&Holder>) -> String {
         || "another program".to_owned(),
         |holder| format!("{} (process {})", holder.program, holder.pid),
     )
+}
+
+/// Decimal, as sizes on disks are told.
+fn size(bytes: u64) -> String {
+    if bytes < 1_000_000_000 {
+        format!("{:.1} MB", bytes as f64 / 1e6)
+    } else {
+        format!("{:.1} GB", bytes as f64 / 1e9)
+    }
 }
 
 impl StoreError {

@@ -117,7 +117,7 @@ impl SnapshotStore {
 
     /// Makes room in the budget for `bytes` more, or says why there is none.
     pub(crate) fn admit(&mut self, bytes: u64) -> Result<Vec<SnapshotId>, StoreError> {
-        self.check_disk(bytes)?;
+        self.require_disk(bytes)?;
         // Asked first: nothing is evicted for a save that cannot be admitted anyway.
         if self.pinned_bytes()? + bytes > self.budget.bytes {
             return Err(StoreError::BudgetFull { budget: self.budget.bytes });
@@ -130,7 +130,17 @@ impl SnapshotStore {
     }
 
     /// Refuses where writing `bytes` more would leave less free than is to stay free.
-    pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), StoreError> {
+    pub(crate) fn require_disk(&mut self, bytes: u64) -> Result<(), StoreError> {
+        match self.check_disk(bytes) {
+            // The remains of unfinished saves are the first thing that can go.
+            Err(StoreError::DiskLow { .. }) if self.collect_orphans(usize::MAX)? > 0 => {
+                self.check_disk(bytes)
+            }
+            result => result,
+        }
+    }
+
+    fn check_disk(&self, bytes: u64) -> Result<(), StoreError> {
         // Unused pages of the file are written again before it grows.
         let reusable = self.db.free_pages()? * PAGE_BYTES;
         let keep_free = self.budget.keep_free;

@@ -124,6 +124,9 @@ impl Db {
         db.read(|conn| {
             conn.pragma_update(None, "journal_mode", "WAL")?;
             conn.pragma_update(None, "synchronous", "NORMAL")?;
+            // Deleted rows are overwritten where their page is written anyway. Whole pages are given
+            // back to the disk instead when something is erased.
+            conn.query_row("PRAGMA secure_delete = FAST", [], |_| Ok(()))?;
             conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
             conn.pragma_update(None, "journal_size_limit", 2 * CHECKPOINT_PAGES * PAGE_BYTES.cast_signed())?;
             Ok(())
@@ -183,11 +186,6 @@ impl Db {
             conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
             Ok(())
         })
-    }
-
-    /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Runs statements that stand for themselves.
@@ -257,35 +255,32 @@ impl Db {
         self.read(|conn| Ok(conn.busy_timeout(BUSY_TIMEOUT)?))?;
         Ok(!result?)
     }
-
-    /// Whether deleted bytes are overwritten, also where that costs writing them.
-    pub(crate) fn erase_deleted(&self, erase: bool) -> Result<(), StoreError> {
-        let mode = if erase { "ON" } else { "FAST" };
-        self.read(|conn| {
-            // It answers with the mode now in force.
-            conn.query_row(&format!("PRAGMA secure_delete = {mode}"), [], |_| Ok(()))?;
-            Ok(())
-        })
-    }
 }
 
 /// What an error of SQLite means for the cache.
 fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     use rusqlite::Error as E;
     let detail = error.to_string();
-    match error {
+    let damaged = match error {
         E::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DiskFull => StoreError::SnapshotsFull { budget_shrunk: None },
-            ErrorCode::ReadOnly => StoreError::ReadOnly { path: path.to_owned(), source: None },
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                StoreError::Snapshots { detail, damaged: true }
-            }
-            _ => StoreError::Snapshots { detail, damaged: false },
+            ErrorCode::DiskFull => return StoreError::SnapshotsFull { budget_shrunk: None },
+            ErrorCode::ReadOnly => return StoreError::ReadOnly { path: path.to_owned(), source: None },
+            // The system's doing, or another program's. Anything else is in the file.
+            ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::SchemaChanged
+            | ErrorCode::ApiMisuse
+            | ErrorCode::NoLargeFileSupport => false,
+            _ => true,
         },
-        E::FromSqlConversionFailure(..)
-        | E::IntegralValueOutOfRange(..)
-        | E::InvalidColumnType(..)
-        | E::Utf8Error(..) => StoreError::Snapshots { detail, damaged: true },
-        _ => StoreError::Snapshots { detail, damaged: false },
-    }
+        _ => true,
+    };
+    StoreError::Snapshots { detail, damaged }
 }

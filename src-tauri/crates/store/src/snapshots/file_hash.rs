@@ -1,6 +1,6 @@
 //! The content hash of model files, computed once and kept for as long as the file is the same.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,45 +14,51 @@ use crate::snapshots::store::SnapshotStore;
 /// Bytes read at once. Read, not mapped: a file that is cut short while it is mapped kills the process.
 const PIECE_BYTES: usize = 8 << 20;
 
-/// What tells a file from an edited one without reading it: as little trusted as can be. Whoever sets
-/// the modification time back cannot set back the change time.
+/// What tells a file from an edited one without reading it. Whoever sets the modification time back
+/// cannot set back the change time; Windows does not tell that one without unsafe code, so there the
+/// file's number on its disk and its creation time stand in, which a replaced file does not share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileStamp([u8; 48]);
+pub struct FileStamp([u8; 40]);
 
 impl FileStamp {
-    /// Of an open file: length, modification time, change time (on Windows: creation time), device and
-    /// inode (not on Windows).
     fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        let mut stamp = [0; 48];
-        for (place, part) in stamp.as_chunks_mut().0.iter_mut().zip(parts(&meta)) {
+        let mut stamp = [0; 40];
+        for (place, part) in stamp.as_chunks_mut().0.iter_mut().zip(parts(file)?) {
             *place = part.to_le_bytes();
         }
         Ok(Self(stamp))
     }
 }
 
+/// Length, modification time, change time, device, inode.
 #[cfg(unix)]
-fn parts(meta: &fs::Metadata) -> [u64; 6] {
+fn parts(file: &File) -> io::Result<[u64; 5]> {
     use std::os::unix::fs::MetadataExt;
+    let meta = file.metadata()?;
     let moment = |seconds: i64, nanos: i64| {
-        // Wraps in the year 2554, and only compared for equality.
+        // Wraps in the year 2554, and is only compared for equality.
         seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos).cast_unsigned()
     };
-    [
+    Ok([
         meta.len(),
         moment(meta.mtime(), meta.mtime_nsec()),
         moment(meta.ctime(), meta.ctime_nsec()),
         meta.dev(),
         meta.ino(),
-        0,
-    ]
+    ])
 }
 
+/// Length, modification time, creation time, volume, file index.
 #[cfg(windows)]
-fn parts(meta: &fs::Metadata) -> [u64; 6] {
-    use std::os::windows::fs::MetadataExt;
-    [meta.len(), meta.last_write_time(), meta.creation_time(), u64::from(meta.file_attributes()), 0, 0]
+fn parts(file: &File) -> io::Result<[u64; 5]> {
+    let facts = winapi_util::file::information(file)?;
+    Ok([
+        facts.file_size(),
+        facts.last_write_time().unwrap_or_default(),
+        facts.creation_time().unwrap_or_default(),
+        facts.volume_serial_number(),
+        facts.file_index(),
+    ])
 }
 
 /// Remembers content hashes. Kept narrow so that hashing can go on beside the store's own thread.
@@ -102,8 +108,8 @@ pub fn content_hash(
         }
     }
     let hash = ContentHash::from_bytes(*hasher.finalize().as_bytes());
-    // By path again: another file may stand there by now.
-    if FileStamp::of(&file)? == before && FileStamp::of(&File::open(path)?)? == before {
+    // By its path again: the file may have been written to, or another may stand there by now.
+    if FileStamp::of(&File::open(path)?)? == before {
         cache.keep(path, &before, &hash);
     }
     Ok(Some(hash))

@@ -1,6 +1,6 @@
 //! What a snapshot is made of, written down once and sealed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -200,15 +200,6 @@ impl NewSnapshot {
             return Err(refused("its description is too large".to_owned()));
         }
         Ok(Written { manifest, tokens: token_bytes(&self.tokens), chunks })
-    }
-}
-
-impl Manifest {
-    /// The chunks to be read, each hash once, in order, with how many bytes they hold together.
-    #[must_use]
-    pub fn distinct_bytes(&self) -> u64 {
-        let mut seen = HashSet::new();
-        self.chunks.iter().filter(|chunk| seen.insert(chunk.hash)).map(|chunk| chunk.bytes).sum()
     }
 }
 

@@ -104,21 +104,27 @@ fn open_checked(path: &Path) -> Result<Db, StoreError> {
             return unfit(&format!("it was cut short: {there} of {expected} bytes are there"));
         }
     }
-    if schema_of(&db)? != schema_of(&Db::nothing()?)? {
-        return unfit("its tables are not the ones that Reprise makes");
-    }
+    check_schema(&db)?;
     // The small tables, on which every statement depends. The large ones would take as long as
     // reading the whole file.
     for table in ["snapshots", "chunks", "snapshot_chunks", "file_hashes"] {
         let verdict: String = db.read(|conn| {
-            Ok(conn.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?)
+            Ok(conn.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))?)
         })?;
         if verdict != "ok" {
             return unfit(&verdict);
         }
     }
-    db.erase_deleted(false)?;
     Ok(db)
+}
+
+/// Nothing but our own tables: no view, no trigger that a stranger put there.
+pub(crate) fn check_schema(db: &Db) -> Result<(), StoreError> {
+    if schema_of(db)? == schema_of(&Db::nothing()?)? {
+        return Ok(());
+    }
+    let detail = "its tables are not the ones that Reprise makes".to_owned();
+    Err(StoreError::Snapshots { detail, damaged: true })
 }
 
 fn schema_of(db: &Db) -> Result<Vec<Option<String>>, StoreError> {

@@ -7,6 +7,7 @@ use crate::snapshots::db::Db;
 use crate::snapshots::hash::{ChunkHash, ContentHash, Tag};
 use crate::snapshots::key::{Key, KeyFile};
 use crate::snapshots::manifest::{Manifest, Sealed};
+use crate::snapshots::opening::check_schema;
 use crate::{ConversationId, Damage, DataDir, NodeId, SnapshotId, StoreError, Timestamp};
 
 /// Snapshots, for reading; may live beside the writer, in this process or another. One a thread:
@@ -89,18 +90,23 @@ impl Manifest {
 impl SnapshotReader {
     /// Opens for reading. An absent file reads as no snapshots, and nothing is made in its place.
     pub fn open(dir: &DataDir) -> Result<Self, StoreError> {
-        let path = dir.snapshots_db();
-        let db = if path.exists() { Db::open_reading(&path)? } else { Db::nothing()? };
         let key = match KeyFile::read(dir)? {
             KeyFile::Good(key) => Some(key),
             KeyFile::Absent | KeyFile::Wrong => None,
         };
-        Ok(Self { db, dir: dir.clone(), key })
+        Self::with_key(dir, key)
     }
 
     /// Another reader of the same snapshots, for another thread.
     pub fn another(&self) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::open_reading(self.db.path())?, dir: self.dir.clone(), key: self.key.clone() })
+        Self::with_key(&self.dir, self.key.clone())
+    }
+
+    fn with_key(dir: &DataDir, key: Option<Key>) -> Result<Self, StoreError> {
+        let path = dir.snapshots_db();
+        let db = if path.exists() { Db::open_reading(&path)? } else { Db::nothing()? };
+        check_schema(&db)?;
+        Ok(Self { db, dir: dir.clone(), key })
     }
 
     /// All snapshots, the most recently used first.
@@ -128,6 +134,16 @@ impl SnapshotReader {
                     pinned: row.get("pinned")?,
                 })
             })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The conversations that have snapshots: to find those that were erased while a program was
+    /// stopped before it could erase their snapshots.
+    pub fn conversations(&self) -> Result<Vec<ConversationId>, StoreError> {
+        self.db.read(|conn| {
+            let mut statement = conn.prepare("SELECT DISTINCT conversation FROM snapshots ORDER BY 1")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }

@@ -29,7 +29,7 @@ pub struct Save {
 /// The chunks that a save counts on.
 #[derive(Debug, Default)]
 pub(crate) struct Protected {
-    /// By hash: the chunk's id, and whether this save wrote it.
+    /// The chunk's id by its hash.
     chunks: HashMap<ChunkHash, i64>,
 }
 
@@ -81,7 +81,7 @@ impl SnapshotStore {
         if bytes > budget / 2 {
             return Ok(Begun::TooLarge { bytes, budget });
         }
-        self.check_disk(0)?;
+        self.require_disk(0)?;
         let protected = self.protect();
         Ok(Begun::Save(Save { protected, chunks_new: 0, bytes_written: 0, evicted: Vec::new() }))
     }
@@ -138,7 +138,7 @@ impl SnapshotStore {
         let pages: u64 = batch.iter().map(|(_, bytes)| (bytes.len() as u64).div_ceil(PAGE_BYTES)).sum();
         save.evicted.extend(self.admit(pages * PAGE_BYTES)?);
         let put = self.reader.db.change(|tx| put(tx, batch));
-        let put = put.map_err(|error| self.when_full(error))?;
+        let put = put.map_err(|error| self.when_full(error, save))?;
         for ((hash, bytes), (id, new)) in batch.iter().zip(put) {
             save.protected().chunks.insert(*hash, id);
             if new {
@@ -150,7 +150,7 @@ impl SnapshotStore {
     }
 
     /// Makes the snapshot visible, and those that it supersedes invisible, in one transaction; then makes
-    /// room in the budget again. Fails with `chunk_missing` where a chunk was never put.
+    /// room in the budget again. Where one that it supersedes was pinned, it is pinned too. Fails with `chunk_missing` where a chunk was never put.
     pub fn commit(&mut self, mut save: Save, new: &NewSnapshot) -> Result<Saved, StoreError> {
         self.check_save(&save)?;
         let written = new.write()?;
@@ -169,11 +169,17 @@ impl SnapshotStore {
         let inserted = self.reader.db.change(|tx| {
             let distinct = insert(tx, new, &written, &key_name, tag.as_bytes())?;
             for id in new.supersede.iter().filter(|id| **id != new.id) {
+                // What was pinned was the conversation's state, not these bytes.
+                tx.prepare_cached(
+                    "UPDATE snapshots SET pinned = 1
+                     WHERE id = ?1 AND EXISTS (SELECT 1 FROM snapshots WHERE id = ?2 AND pinned)",
+                )?
+                .execute(params![new.id, id])?;
                 remove_one(tx, *id)?;
             }
             Ok(distinct)
         });
-        let distinct = inserted.map_err(|error| self.when_full(error))?;
+        let distinct = inserted.map_err(|error| self.when_full(error, &save))?;
         let mut evicted = std::mem::take(&mut save.evicted);
         let (chunks_new, bytes_written) = (save.chunks_new, save.bytes_written);
         // From here on its chunks are held by the snapshot.
@@ -202,9 +208,11 @@ impl SnapshotStore {
         }
     }
 
-    fn when_full(&mut self, error: StoreError) -> StoreError {
+    /// A full disk ends the save: what it wrote is the first thing to go.
+    fn when_full(&mut self, error: StoreError, save: &Save) -> StoreError {
         match error {
             StoreError::SnapshotsFull { .. } => {
+                save.protected().chunks.clear();
                 StoreError::SnapshotsFull { budget_shrunk: self.shrink_budget() }
             }
             error => error,
@@ -264,6 +272,12 @@ fn insert(
             }
             None => return Err(StoreError::ChunkMissing { number: index + 1, of }.into()),
         };
+    }
+    let taken = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE id = ?1)";
+    if tx.prepare_cached(taken)?.query_row([new.id], |row| row.get(0))? {
+        return Err(
+            StoreError::SnapshotRefused { why: "there is one of this name already".to_owned() }.into()
+        );
     }
     let sql = "INSERT INTO snapshots (id, conversation, node, identity, prefix, n_tokens, key_name, tag,
                    bytes, created, last_used, state, pinned)

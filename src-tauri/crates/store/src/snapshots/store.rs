@@ -149,9 +149,9 @@ impl SnapshotStore {
         Ok(there)
     }
 
-    /// Erases all snapshots of a conversation, as far as files can be erased: what is freed is overwritten,
-    /// the journal emptied, damaged files that were set aside deleted. Chunks that another conversation
-    /// shares stay: they are its own words too.
+    /// Erases all snapshots of a conversation, as far as files can be erased: every unused page goes back
+    /// to the disk, those of snapshots evicted earlier too, the journal is emptied, damaged files that were
+    /// set aside are deleted. Chunks that another conversation shares stay: they are its own words too.
     pub fn drop_conversation(&mut self, conversation: ConversationId) -> Result<Dropped, StoreError> {
         self.erase("conversation = ?1", params![conversation])
     }
@@ -163,13 +163,8 @@ impl SnapshotStore {
 
     fn erase(&mut self, which: &str, values: impl rusqlite::Params) -> Result<Dropped, StoreError> {
         let before = self.total_bytes()?;
-        self.db.erase_deleted(true)?;
-        let removed = self.drop_where(which, values).and_then(|snapshots| {
-            self.collect_orphans(usize::MAX)?;
-            Ok(snapshots)
-        });
-        self.db.erase_deleted(false)?;
-        let snapshots = removed?;
+        let snapshots = self.drop_where(which, values)?;
+        self.collect_orphans(usize::MAX)?;
         opening::remove_set_aside(&self.dir)?;
         let bytes = before.saturating_sub(self.total_bytes()?);
         self.give_back(u64::MAX, 0)?;

@@ -4,9 +4,10 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use reprise_store::{DataDir, History, Holder, ListFilter, NodeId, Timestamp};
+use reprise_store::{Begun, DataDir, History, Holder, ListFilter, NodeId, SnapshotStore, Timestamp};
 
-use crate::support::{begin, begin_answer, finished, say, set_clock, tokens};
+use crate::states::{self, KEY, State, conversation};
+use crate::support::{begin, begin_answer, finished, say, set_clock, tick, tokens};
 
 const DIR: &str = "REPRISE_STORE_TEST_DIR";
 /// Marks our lines among those of the test harness.
@@ -46,6 +47,11 @@ impl Spawned {
                 return Some(said.to_owned());
             }
         }
+    }
+
+    /// Lets a child that waits go on.
+    pub fn go_on(&mut self) {
+        writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
     }
 
     /// SIGKILL, or what comes nearest.
@@ -114,6 +120,95 @@ fn write_forever() {
         writer.finish_answer(answer, &finished(&text)).unwrap();
         tell(&format!("kept {answer} {}", n + 1));
         leaf = Some(answer);
+    }
+}
+
+/// Goes on when told to; then says what comes next.
+fn step(name: &str) {
+    tell(name);
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).unwrap();
+}
+
+/// The states that [`save_step_by_step`] saves: the first, then the one that supersedes it.
+pub fn stepped_states() -> [State; 2] {
+    let first = State::new(1, 300);
+    let second = first.longer(200);
+    [first, second]
+}
+
+/// Every public step of a snapshot's life, each only when told to.
+#[test]
+#[ignore = "runs only as a child process of another test"]
+fn save_step_by_step() {
+    let writer = History::open_writer(&dir(), &holder()).unwrap();
+    step("open");
+    let mut store = states::open(&writer);
+    let mut earlier = Vec::new();
+    for state in stepped_states() {
+        step("begin");
+        let Begun::Save(mut save) = store.begin_save(state.layout.len).unwrap() else { panic!() };
+        for (_, hash, bytes) in state.chunks() {
+            step("missing");
+            if store.missing(&mut save, &[hash]).unwrap()[0] {
+                step("put");
+                store.put_chunks(&mut save, &[(hash, &bytes)]).unwrap();
+            }
+        }
+        let mut new = state.snapshot(conversation(1));
+        new.supersede.clone_from(&earlier);
+        step("commit");
+        let id = store.commit(save, &new).unwrap().id;
+        tell(&format!("saved {id} {}", state.tokens.len()));
+        earlier = vec![id];
+    }
+    let id = earlier[0];
+    step("touch");
+    store.touch(id, tick()).unwrap();
+    step("quarantine");
+    store.quarantine(id, "a test").unwrap();
+    step("prune");
+    store.prune(0).unwrap();
+    step("give back");
+    store.give_back_space(u64::MAX).unwrap();
+    step("clear");
+    store.clear().unwrap();
+    drop(store);
+    tell("end");
+}
+
+/// Saves and drops without end, within a budget that makes others go, and says what it is about to do.
+#[test]
+#[ignore = "runs only as a child process of another test"]
+fn save_and_evict_forever() {
+    let writer = History::open_writer(&dir(), &holder()).unwrap();
+    let (mut store, _) = SnapshotStore::open(&writer, states::budget(9_000_000), KEY, tick()).unwrap();
+    let run = store.list().unwrap().iter().map(|row| row.created.as_millis()).max().unwrap_or_default();
+    set_clock(run + 1_000);
+    for round in 0.. {
+        let seed = round % 5;
+        let mut state = State::new(1 + seed, 150);
+        let mut earlier = Vec::new();
+        for _ in 0..3 {
+            state = state.longer(60 + 10 * seed);
+            let mut new = state.snapshot(conversation(seed));
+            new.supersede = std::mem::take(&mut earlier);
+            tell("saving");
+            let Begun::Save(mut save) = store.begin_save(state.layout.len).unwrap() else { panic!() };
+            let chunks = state.chunks();
+            let batch: Vec<_> = chunks.iter().map(|(_, hash, bytes)| (*hash, &bytes[..])).collect();
+            tell("putting");
+            store.put_chunks(&mut save, &batch).unwrap();
+            tell("committing");
+            let id = store.commit(save, &new).unwrap().id;
+            tell(&format!("saved {id} {} {}", 1 + seed, state.tokens.len()));
+            earlier.push(id);
+        }
+        if round % 4 == 3 {
+            tell("evicting");
+            store.prune(3_000_000).unwrap();
+            store.give_back_space(u64::MAX).unwrap();
+        }
     }
 }
 

@@ -4,9 +4,14 @@
 mod child;
 mod crash;
 mod damage;
+mod file_hashes;
 mod folder;
 mod lock;
 mod purge;
+mod snapshot_budget;
+mod snapshot_crash;
+mod snapshot_damage;
+mod snapshot_model;
 mod snapshots;
 mod states;
 mod support;

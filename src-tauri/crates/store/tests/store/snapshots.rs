@@ -1,11 +1,14 @@
 //! Snapshots saved, found, shared and dropped.
 
-use reprise_store::{Begun, ChunkHash, SnapshotReader, SnapshotState};
+use std::fs;
+use std::ops::ControlFlow;
+
+use reprise_store::{Begun, ChunkHash, Damage, SnapshotReader, SnapshotState};
 
 use crate::states::{
     State, assert_clean, assert_is, conversation, identity, open, open_saying, restore, save, try_save,
 };
-use crate::support::Place;
+use crate::support::{Place, tick};
 
 #[test]
 fn a_state_comes_back_as_it_was_saved() {
@@ -69,6 +72,7 @@ fn dropping_one_of_two_that_share_keeps_the_other() {
     assert!(store.total_bytes().unwrap() < before);
     assert_is(&store, right_id, &right);
     assert_clean(&store);
+    assert_eq!(store.conversations().unwrap(), [conversation(2)]);
     let dropped = store.drop_conversation(conversation(2)).unwrap();
     assert!(dropped.snapshots == 1 && dropped.journal_erased && dropped.bytes >= right.layout.len);
     assert_eq!(store.list().unwrap(), []);
@@ -98,6 +102,95 @@ fn nothing_of_an_unfinished_save_is_visible() {
     let error = store.put_chunks(&mut wrong, &[(batch[0].0, batch[1].1)]).unwrap_err();
     assert_eq!(error.code(), "snapshot_refused");
     assert_eq!(store.missing(&mut wrong, &[batch[0].0]).unwrap(), [true]);
+}
+
+#[test]
+fn what_a_save_counts_on_stays_until_it_ends() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let short = State::new(1, 256);
+    let first = save(&mut store, conversation(1), &short).id;
+    let long = short.longer(60);
+    let chunks = long.chunks();
+    let hashes: Vec<ChunkHash> = chunks.iter().map(|chunk| chunk.1).collect();
+    let Begun::Save(mut going_on) = store.begin_save(long.layout.len).unwrap() else { panic!() };
+    let missing = store.missing(&mut going_on, &hashes).unwrap();
+    assert_eq!(missing, [false, false, true, true]);
+    // What holds them goes, and the save is told nothing of it.
+    store.drop_snapshot(first).unwrap();
+    store.prune(0).unwrap();
+    for ((_, hash, bytes), missing) in chunks.iter().zip(missing) {
+        if missing {
+            store.put_chunks(&mut going_on, &[(*hash, bytes)]).unwrap();
+        }
+    }
+    let id = store.commit(going_on, &long.snapshot(conversation(1))).unwrap().id;
+    assert_is(&store, id, &long);
+    assert_clean(&store);
+}
+
+#[test]
+fn a_reader_of_nothing_makes_nothing() {
+    let place = Place::new();
+    let data = place.data();
+    let reader = SnapshotReader::open(&data).unwrap();
+    assert_eq!((reader.list().unwrap(), reader.conversations().unwrap()), (vec![], vec![]));
+    assert_clean(&reader.another().unwrap());
+    assert_eq!(fs::read_dir(data.root()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_not_there_is_said_not_to_be() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let id = State::new(1, 1).snapshot(conversation(1)).id;
+    assert_eq!(store.manifest(id), Err(Damage::Gone));
+    assert_eq!(store.touch(id, tick()).unwrap_err().code(), "not_found");
+    assert_eq!(
+        store.pin(id).unwrap_err().to_string(),
+        format!("There is no snapshot {id}. It may have been deleted.")
+    );
+    assert!(!store.drop_snapshot(id).unwrap());
+    assert_eq!(store.drop_conversation(conversation(1)).unwrap().snapshots, 0);
+}
+
+#[test]
+fn a_check_can_be_watched_and_stopped() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let states = [State::new(1, 150), State::new(2, 140)];
+    states.iter().zip(1..).for_each(|(state, n)| drop(save(&mut store, conversation(n), state)));
+    let mut seen = Vec::new();
+    let report = store
+        .verify(|now| {
+            seen.push((now.checked, now.of, now.bytes));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(
+        (report.checked, report.ok, report.bytes),
+        (2, 2, states[0].layout.len + states[1].layout.len)
+    );
+    assert_eq!((seen.len(), seen[0].0, seen[5]), (6, 0, (1, 2, report.bytes)));
+    let stopped = store.verify(|_| ControlFlow::Break(())).unwrap();
+    assert!(stopped.cancelled && !stopped.is_ok() && stopped.checked == 0);
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let state = State::new(1, 20);
+    let new = state.snapshot(conversation(1));
+    try_save(&mut store, &state, &new).unwrap();
+    let error = try_save(&mut store, &state, &new).unwrap_err();
+    assert_eq!(error.code(), "snapshot_refused", "{error}");
+    assert_is(&store, new.id, &state);
+    assert_clean(&store);
 }
 
 #[test]

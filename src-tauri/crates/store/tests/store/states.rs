@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reprise_store::{
-    Begun, Budget, ChunkHash, ChunkSpec, ConversationId, Damage, HistoryWriter, Layout, Manifest,
-    NewSnapshot, NodeId, Region, Saved, SnapshotId, SnapshotOpening, SnapshotReader, SnapshotStore, Split,
-    StoreError, gather, scatter,
+    Begun, Budget, CHUNK_TARGET, ChunkHash, ChunkSpec, ConversationId, Damage, HistoryWriter, Layout,
+    Manifest, NewSnapshot, NodeId, Region, Saved, SnapshotId, SnapshotOpening, SnapshotReader, SnapshotStore,
+    Split, StoreError, gather, scatter,
 };
 use serde_json::json;
 
@@ -23,6 +23,8 @@ pub struct State {
     pub tokens: Vec<i32>,
     pub layout: Layout,
     pub image: Vec<u8>,
+    /// Bytes that a chunk is to weigh at most.
+    pub target: u64,
 }
 
 impl State {
@@ -53,7 +55,7 @@ impl State {
                 fill(row, &[so_far.as_bytes(), &place.to_le_bytes()]);
             }
         }
-        Self { tokens, layout, image }
+        Self { tokens, layout, image, target: CHUNK_TARGET }
     }
 
     /// The state after more tokens.
@@ -64,6 +66,11 @@ impl State {
         Self::of(tokens)
     }
 
+    /// The same in smaller chunks, for tests that need many of few bytes.
+    pub fn in_small_chunks(self) -> Self {
+        Self { target: 32_768, ..self }
+    }
+
     /// Its chunks: what each is, its name, its bytes.
     pub fn chunks(&self) -> Vec<(ChunkSpec, ChunkHash, Vec<u8>)> {
         let chunk = |spec: ChunkSpec| {
@@ -71,7 +78,7 @@ impl State {
             gather(&spec, &self.layout, &self.image, &mut bytes).unwrap();
             (spec, ChunkHash::of(&bytes), bytes)
         };
-        Split::of(&self.layout).unwrap().chunks.into_iter().map(chunk).collect()
+        Split::with_target(&self.layout, self.target).unwrap().chunks.into_iter().map(chunk).collect()
     }
 
     pub fn snapshot(&self, conversation: ConversationId) -> NewSnapshot {
