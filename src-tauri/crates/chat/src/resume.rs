@@ -162,7 +162,14 @@ impl Moment<'_> {
 
     async fn candidates(&self, tokens: &[i32]) -> Result<Vec<Candidate>, StoreError> {
         let (identity, conversation, tokens) = (self.identity.clone(), self.conversation, tokens.to_owned());
-        self.snapshots.with(move |store| store.candidates(&identity, conversation, &tokens, LOOKED_AT)).await
+        let mut found = self
+            .snapshots
+            .with(move |store| store.candidates(&identity, conversation, &tokens, LOOKED_AT))
+            .await?;
+        // What another conversation computed of the same beginning was computed in other batches, and
+        // differs in the last bits: an answer must not depend on what else was talked about.
+        found.retain(|candidate| candidate.conversation == conversation);
+        Ok(found)
     }
 
     /// The candidates that save time, the best first; and why there is none, where there is none.

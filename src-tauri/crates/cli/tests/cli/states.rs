@@ -149,9 +149,16 @@ fn other_settings_and_another_model_of_the_same_shape_are_told() {
     let first = place.chat(&opening(), 8, &["--model", model]);
     let (id, node) = (text(&first["conversation"]).to_owned(), text(&first["node"]).to_owned());
     let again = |extra: &[&str]| {
+        // A folder of its own each time, in which only the first snapshot lies.
+        let folder = place.path("again");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        for name in ["history.db", "snapshots.db", "snapshots.key"] {
+            fs::copy(place.data().join(name), folder.join(name)).unwrap();
+        }
         let mut all = vec!["--model", model, "--conversation", &id, "--parent", &node];
         all.extend(extra);
-        place.chat(TURNS[0], 4, &all)
+        run(place.chat_command(&[TURNS[0]], 4, &all).env("REPRISE_DATA_DIR", &folder)).success()
     };
     for (extra, field) in [
         (&["--kv-type", "q8_0"][..], "KV cache"),
@@ -163,7 +170,6 @@ fn other_settings_and_another_model_of_the_same_shape_are_told() {
         assert!(text(&turn["receipt"]["reason"]["message"]).contains(field), "{}", turn["receipt"]["reason"]);
     }
     is_replayed(&again(&["--threads", "1"]), "unqualified");
-    // None of them cost the snapshot that belongs to the first.
     is_restored(&again(&[]));
 
     // One bit of one weight, with size and time of change set back.
