@@ -1,0 +1,5 @@
+import type { Catalogue } from "./keys";
+
+export const zhCN: Catalogue = {
+  app_name: "Reprise",
+};
