@@ -1,7 +1,7 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
-import { policy } from "./policy";
+import { policy } from "./policy.ts";
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -30,7 +30,7 @@ export default defineConfig(({ mode }) => {
     preview: { port: 4173, strictPort: true, headers: { "Content-Security-Policy": policy } },
     test: {
       environment: "jsdom",
-      include: ["src/**/*.test.ts", "src/**/*.svelte.test.ts"],
+      include: ["src/**/*.test.ts"],
       setupFiles: ["src/setup.test-env.ts"],
     },
   };

@@ -47,7 +47,6 @@ export const en = {
 
   // Toast
   toast_deleted: "{count, plural, one {# conversation} other {# conversations}} deleted",
-  toast_restored: "{count, plural, one {# conversation} other {# conversations}} restored",
   toast_copied: "Copied",
   undo: "Undo",
 
@@ -95,7 +94,7 @@ export const en = {
     "Started from the text, {count, plural, one {{tokens} token} other {{tokens} tokens}} in {time}",
   receipt_live: "Went on from memory, {tokens} new of {total} tokens in {time}",
   receipt_pending: "Getting ready",
-  receipt_open: "Show how",
+  receipt_so_far: "{tokens} new of {total} tokens",
   receipt_label: "Receipt",
   receipt_title_restored: "Resumed, and verified",
   receipt_title_unverified: "Resumed",
@@ -162,7 +161,6 @@ export const en = {
   model_file: "Choose a GGUF file…",
   model_forget: "Take {name} off the list",
   model_missing: "file missing",
-  model_change_help: "Used from the next message on",
   drop_here: "Drop to use this model",
   drop_help: "The file stays where it is. Nothing is copied.",
 
@@ -191,7 +189,6 @@ export const en = {
     "{count, plural, one {One answer was} other {# answers were}} cut off when Reprise last ended",
   interrupted_help: "What was written is kept and marked. Regenerate answers it anew.",
   show: "Show",
-  details: "Details",
 
   // Trouble
   trouble_title: "Your conversations cannot be opened",

@@ -30,9 +30,10 @@ export const rate = (value: number) =>
 /** 63 % */
 export const percent = (fraction: number) => `${count(Math.floor(fraction * 100))} %`;
 
-/** 12, 940, 4.5k, 128k */
+/** 12, 940, 4.5k. Sizes of contexts are multiples of 1,024 and are named by them: 8k. */
 export function short(value: number): string {
   if (value < 1000) return count(value);
+  if (value % 1024 === 0) return `${count(value / 1024)}k`;
   const thousands = value / 1000;
   return `${number({ maximumFractionDigits: thousands < 100 ? 1 : 0 }).format(thousands)}k`;
 }

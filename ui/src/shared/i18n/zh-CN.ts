@@ -43,7 +43,6 @@ export const zhCN: Catalogue = {
   search_close: "关闭",
 
   toast_deleted: "已删除 {count} 个对话",
-  toast_restored: "已恢复 {count} 个对话",
   toast_copied: "已复制",
   undo: "撤销",
 
@@ -88,7 +87,7 @@ export const zhCN: Catalogue = {
   receipt_fresh: "已从文本开始，{count, plural, other {{tokens} 个词元}}，用时 {time}",
   receipt_live: "已从内存继续，{total} 个词元中新读 {tokens} 个，用时 {time}",
   receipt_pending: "正在准备",
-  receipt_open: "查看经过",
+  receipt_so_far: "{total} 个词元中新读 {tokens} 个",
   receipt_label: "凭据",
   receipt_title_restored: "已恢复，并已验证",
   receipt_title_unverified: "已恢复",
@@ -152,7 +151,6 @@ export const zhCN: Catalogue = {
   model_file: "选择 GGUF 文件……",
   model_forget: "将 {name} 移出列表",
   model_missing: "文件缺失",
-  model_change_help: "从下一条消息起使用",
   drop_here: "松开即可使用此模型",
   drop_help: "文件留在原处，不会复制。",
 
@@ -176,7 +174,6 @@ export const zhCN: Catalogue = {
   interrupted_title: "Reprise 上次结束时，有 {count} 条回答被中断",
   interrupted_help: "已写的内容保留并已标记。可以重新生成。",
   show: "查看",
-  details: "详情",
 
   trouble_title: "无法打开您的对话",
   trouble_help: "解决之前无法发送消息。Reprise 没有改动任何内容。",
