@@ -57,7 +57,7 @@ describe("while an answer streams", () => {
   it("ends with the same elements as the whole text", async () => {
     for (const text of texts) {
       const { root, update, unmount } = show("", true);
-      for (let length = 1; length < text.length; length += 5) await update(text.slice(0, length), true);
+      for (let length = 1; length < text.length; length += 11) await update(text.slice(0, length), true);
       await update(text, false);
       const whole = show(text);
       expect(outline(root), text).toBe(outline(whole.root));

@@ -33,45 +33,52 @@ export function groups(tokens: readonly Token[]): Group[] {
   return found;
 }
 
-/** `source` is the text that the group's lines count in; `mayGrow`, whether it is the end of a text that goes on. */
-export function toBlock(group: Group, source: string, mayGrow: boolean, parseRun: ParseRun): Block {
-  const isCode = group.tokens.length === 1 && group.tokens[0]?.type === "fence";
-  const tooLong = !isCode && source.length > MAX_BLOCK && linesOf(source, group).length > MAX_BLOCK;
-  if (tooLong || group.tokens.length > MAX_BLOCK_TOKENS)
-    return { kind: "plain", text: linesOf(source, group) };
-  const lastLine = mayGrow ? lastLineOf(source) : null;
-  return (
-    new Reader(group.tokens, lastLine, parseRun).blocks()[0] ?? {
-      kind: "plain",
-      text: linesOf(source, group),
-    }
-  );
-}
+/** A text whose lines can be found by their number. */
+export class Source {
+  #starts: number[] | null = null;
 
-export function linesOf(
-  source: string,
-  { startLine, endLine }: Pick<Group, "startLine" | "endLine">,
-): string {
-  return source.slice(offsetOfLine(source, startLine), offsetOfLine(source, endLine)).replace(/\n+$/, "");
-}
+  /** `text` has line feeds alone for line endings. */
+  constructor(readonly text: string) {}
 
-/** Where a line begins; any of the three line endings counts. */
-export function offsetOfLine(source: string, line: number): number {
-  const ending = /\r\n?|\n/g;
-  for (let count = 0; count < line; count++) {
-    if (ending.exec(source) === null) return source.length;
+  /** The lines from the first to before the last, without the empty ones at their end. */
+  lines(from: number, to = Infinity): string {
+    return this.text.slice(this.#start(from), this.#start(to)).replace(/\n+$/, "");
   }
-  return ending.lastIndex;
+
+  length(from: number, to: number): number {
+    return this.#start(to) - this.#start(from);
+  }
+
+  /** The number of the last line that is not empty, and its text. */
+  lastLine(): { number: number; text: string } {
+    const starts = this.#lineStarts();
+    let number = starts.length - 1;
+    if (starts[number] === this.text.length && number > 0) number--;
+    return { number, text: this.lines(number) };
+  }
+
+  #start(line: number): number {
+    return this.#lineStarts()[line] ?? this.text.length;
+  }
+
+  #lineStarts(): number[] {
+    if (this.#starts) return this.#starts;
+    const starts = [0];
+    for (let at = this.text.indexOf("\n"); at >= 0; at = this.text.indexOf("\n", at + 1)) starts.push(at + 1);
+    return (this.#starts = starts);
+  }
 }
 
-interface LastLine {
-  readonly number: number;
-  readonly text: string;
-}
-
-function lastLineOf(source: string): LastLine {
-  const text = source.endsWith("\n") ? source.slice(0, -1) : source;
-  return { number: text.split("\n").length - 1, text: text.slice(text.lastIndexOf("\n") + 1) };
+/** `mayGrow` says whether the source may go on where it ends. */
+export function toBlock(group: Group, source: Source, mayGrow: boolean, parseRun: ParseRun): Block {
+  const { tokens, startLine, endLine } = group;
+  const isCode = tokens.length === 1 && tokens[0]?.type === "fence";
+  const tooLong = !isCode && source.text.length > MAX_BLOCK && source.length(startLine, endLine) > MAX_BLOCK;
+  if (!tooLong && tokens.length <= MAX_BLOCK_TOKENS) {
+    const block = new Reader(tokens, mayGrow ? source : null, parseRun).blocks()[0];
+    if (block) return block;
+  }
+  return { kind: "plain", text: source.lines(startLine, endLine) };
 }
 
 class Reader {
@@ -79,7 +86,8 @@ class Reader {
 
   constructor(
     readonly tokens: readonly Token[],
-    readonly lastLine: LastLine | null,
+    /** The source, where it may go on. */
+    readonly growing: Source | null,
     readonly parseRun: ParseRun,
   ) {}
 
@@ -164,8 +172,9 @@ class Reader {
 
   /** A fence at the end of a text that goes on, whose closing fence has not come. */
   #isOpen({ map, markup }: Token): boolean {
-    if (!this.lastLine || !map || map[1] <= this.lastLine.number) return false;
-    const fence = this.lastLine.text.replace(/^[\s>]+/, "").trimEnd();
+    const last = map && this.growing?.lastLine();
+    if (!last || map[1] <= last.number) return false;
+    const fence = last.text.replace(/^[\s>]+/, "").trimEnd();
     const isClosing = fence.startsWith(markup) && [...fence].every((character) => character === markup[0]);
     return !isClosing || map[1] - map[0] < 2;
   }

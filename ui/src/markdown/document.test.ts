@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { groups, toBlock } from "./blocks";
+import { groups, Source, toBlock } from "./blocks";
 import { MarkdownDocument } from "./document";
 import { readBlocks } from "./grammar";
 import { texts } from "./growing.test-texts";
@@ -20,7 +20,7 @@ function whole(text: string): Block[] {
   };
   return groups(tokens)
     .filter(({ definition }) => !definition)
-    .map((group) => toBlock(group, source, false, (content) => parseRun(content, lookup)));
+    .map((group) => toBlock(group, new Source(source), false, (content) => parseRun(content, lookup)));
 }
 
 function streamed(text: string, cuts: readonly number[]): readonly Block[] {
@@ -57,7 +57,7 @@ describe("a streamed text", () => {
         const cuts = places.map((place) => place % (joined.length + 1));
         expect(streamed(joined, cuts)).toEqual(whole(joined));
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
@@ -129,7 +129,7 @@ describe("a streamed text", () => {
           ).toEqual(whole(text));
         },
       ),
-      { numRuns: 6_000 },
+      { numRuns: 3_000 },
     );
   });
 

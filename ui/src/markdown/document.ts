@@ -11,7 +11,7 @@
 //    of, and read again when it comes.
 
 import type { Token } from "markdown-it";
-import { type Group, groups, linesOf, offsetOfLine, toBlock } from "./blocks";
+import { type Group, groups, Source, toBlock } from "./blocks";
 import { type Lookup, type Reference, readBlocks } from "./grammar";
 import { LARGE_OPEN_BLOCK, MAX_BLOCKS, MAX_TEXT } from "./limits";
 import { parseRun } from "./runs";
@@ -39,6 +39,8 @@ export class MarkdownDocument {
   #start = 0;
   /** Where the finished lines ended when it was last asked what can be frozen. */
   #examined = 0;
+  /** Of how many top-level blocks and definitions the open part was made when it was last read. */
+  #openGroups = 0;
   /** How long the text was when it was last parsed. */
   #parsed = 0;
   #defined: Definitions = nothing();
@@ -64,8 +66,10 @@ export class MarkdownDocument {
     if (!final && openLength > LARGE_OPEN_BLOCK && grown < openLength / 256) return this.#blocks;
     this.#parsed = text.length;
 
-    this.#freeze();
-    return this.#publish([...this.#frozen, ...this.#readOpen()]);
+    let open = this.#readOpen();
+    // As long as one block is open, nothing has ended before it.
+    if ((final || this.#openGroups > 1) && this.#freeze()) open = this.#readOpen();
+    return this.#publish([...this.#frozen, ...open]);
   }
 
   #startOver(): void {
@@ -84,14 +88,14 @@ export class MarkdownDocument {
     return this.#blocks;
   }
 
-  /** Moves the blocks that have ended from the open part to the frozen one. */
-  #freeze(): void {
+  /** Moves the blocks that have ended from the open part to the frozen one, and says whether there were any. */
+  #freeze(): boolean {
     const end = this.#final ? this.#text.length : endOfLines(this.#text);
-    if ((!this.#final && end <= this.#examined) || this.#frozen.length >= MAX_BLOCKS) return;
+    if ((!this.#final && end <= this.#examined) || this.#frozen.length >= MAX_BLOCKS) return false;
     this.#examined = end;
     const raw = this.#text.slice(this.#start, end);
-    const source = normalise(raw);
-    const { tokens, references } = readBlocks(source);
+    const source = new Source(normalise(raw));
+    const { tokens, references } = readBlocks(source.text);
     const all = groups(tokens);
     let count = this.#final ? all.length : firstOpen(all);
     let line = count < all.length ? all[count]?.startLine : undefined;
@@ -103,7 +107,7 @@ export class MarkdownDocument {
       count = excess;
       line = all[excess]?.startLine;
     }
-    if (count === 0) return;
+    if (count === 0) return false;
 
     const ended = all.slice(0, count);
     const news = this.#define(
@@ -115,6 +119,7 @@ export class MarkdownDocument {
     }
     this.#readAgain(news);
     this.#start += line === undefined ? raw.length : offsetOfLine(raw, line);
+    return true;
   }
 
   /** Notes what these tokens define, and says which of it is new. */
@@ -134,7 +139,7 @@ export class MarkdownDocument {
     return news;
   }
 
-  #readFrozen(group: Group, source: string, index: number): Block {
+  #readFrozen(group: Group, source: Source, index: number): Block {
     let waits = false;
     const block = toBlock(group, source, false, (content) => {
       const run = this.#run(content, this.#defined);
@@ -157,15 +162,16 @@ export class MarkdownDocument {
     for (const index of indices) {
       const group = this.#waitingGroups.get(index);
       // A block that waits was short enough to be read, so its source is not asked for again.
-      if (group) this.#frozen[index] = share(this.#frozen[index], this.#readFrozen(group, "", index));
+      if (group)
+        this.#frozen[index] = share(this.#frozen[index], this.#readFrozen(group, new Source(""), index));
     }
   }
 
   #readOpen(): Block[] {
-    const source = normalise(this.#text.slice(this.#start));
-    if (source.trim() === "") return [];
-    if (this.#frozen.length >= MAX_BLOCKS) return [{ kind: "plain", text: source.trim() }];
-    const { tokens, references } = readBlocks(source);
+    const source = new Source(normalise(this.#text.slice(this.#start)));
+    if (source.text.trim() === "") return [];
+    if (this.#frozen.length >= MAX_BLOCKS) return [{ kind: "plain", text: source.text.trim() }];
+    const { tokens, references } = readBlocks(source.text);
     const defined: Definitions = {
       references: Object.assign(Object.create(null), references, this.#defined.references) as Record<
         string,
@@ -176,7 +182,9 @@ export class MarkdownDocument {
     for (const { mark } of definitions(tokens)) if (mark !== undefined) defined.notes.add(mark);
 
     const used = new Map<string, Run>();
-    const shown = groups(tokens).filter((group) => !group.definition);
+    const all = groups(tokens);
+    this.#openGroups = all.length;
+    const shown = all.filter((group) => !group.definition);
     const room = MAX_BLOCKS - this.#frozen.length;
     const open = shown.slice(0, room).map((group) =>
       toBlock(group, source, !this.#final, (content) => {
@@ -186,7 +194,7 @@ export class MarkdownDocument {
       }),
     );
     const excess = shown[room];
-    if (excess) open.push({ kind: "plain", text: linesOf(source, { ...excess, endLine: Infinity }).trim() });
+    if (excess) open.push({ kind: "plain", text: source.lines(excess.startLine).trim() });
     this.#runs = used;
     return open;
   }
@@ -250,6 +258,15 @@ function firstOpen(all: readonly Group[]): number {
 function endOfLines(text: string): number {
   const carriageReturn = text.lastIndexOf("\r", text.length - 2);
   return Math.max(text.lastIndexOf("\n"), text.length > 1 ? carriageReturn : -1) + 1;
+}
+
+/** Where a line begins; any of the three line endings counts. */
+function offsetOfLine(raw: string, line: number): number {
+  const ending = /\r\n?|\n/g;
+  for (let count = 0; count < line; count++) {
+    if (ending.exec(raw) === null) return raw.length;
+  }
+  return ending.lastIndex;
 }
 
 function normalise(raw: string): string {

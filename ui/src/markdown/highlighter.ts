@@ -85,10 +85,7 @@ const languages: Record<string, LanguageFn> = {
 for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(name, language);
 
 const KINDS: readonly (readonly [Kind, readonly string[]])[] = [
-  [
-    "k",
-    ["keyword", "literal", "selector-tag", "selector-class", "selector-id", "name", "meta", "section", "tag"],
-  ],
+  ["k", ["keyword", "literal", "selector-tag", "selector-class", "selector-id", "name", "meta", "section"]],
   ["s", ["string", "regexp", "char", "addition", "code"]],
   ["n", ["number", "symbol", "bullet", "link", "deletion"]],
   ["f", ["title", "built_in", "type", "attr", "attribute", "property"]],

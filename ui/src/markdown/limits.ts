@@ -1,10 +1,10 @@
 // What untrusted text may cost. Above a limit the text is shown as it is, without formatting; none is ever dropped.
 // Lengths are in UTF-16 code units.
 
-/** A whole text above this is shown plain. */
-export const MAX_TEXT = 1_000_000;
+/** A whole text above this, some 100,000 tokens, is shown plain. */
+export const MAX_TEXT = 400_000;
 /** A top-level block above this is shown plain, unless it is one code block. */
-export const MAX_BLOCK = 200_000;
+export const MAX_BLOCK = 100_000;
 /** Markdown-it tokens of one top-level block: bounds the elements of a huge table or list. */
 export const MAX_BLOCK_TOKENS = 30_000;
 /** Top-level blocks; what follows the last one is shown plain. */
