@@ -9,35 +9,39 @@ const one = <Kind extends Element = HTMLElement>(root: Element, selector: string
 };
 
 describe("while an answer streams", () => {
-  it("the elements of finished blocks stay the same ones, untouched, over 1,000 pieces", async () => {
-    const finished = [
+  it(
+    "the elements of finished blocks stay the same ones, untouched, over 1,000 pieces",
+    { timeout: 30_000 },
+    async () => {
+      const finished = [
       "# Heading", "A paragraph with **strong** words and `code`.", "- one\n- two\n\n  more of two", "1. a\n2. b",
       "| a | b |\n| - | - |\n| 1 | 2 |", "> quoted", "```text\ncode\n```", "$$\nx\n$$", "A mark[^1].", "[^1]: The note.", "---",
     ].join("\n\n"); // prettier-ignore
-    const { root, update } = show("", true);
-    await update(`${finished}\n\nThe`, true);
-    const prose = one(root, ".prose");
-    const before = [...walk(prose)].filter((node) => node.textContent !== "The" && node !== prose);
-    const open = one(root, ".prose > p:last-of-type");
-    const kept = before.filter((node) => !open.contains(node));
-    const touched: MutationRecord[] = [];
-    const observer = new MutationObserver((records) => touched.push(...records));
-    observer.observe(prose, { childList: true, characterData: true, attributes: true, subtree: true });
+      const { root, update } = show("", true);
+      await update(`${finished}\n\nThe`, true);
+      const prose = one(root, ".prose");
+      const before = [...walk(prose)].filter((node) => node.textContent !== "The" && node !== prose);
+      const open = one(root, ".prose > p:last-of-type");
+      const kept = before.filter((node) => !open.contains(node));
+      const touched: MutationRecord[] = [];
+      const observer = new MutationObserver((records) => touched.push(...records));
+      observer.observe(prose, { childList: true, characterData: true, attributes: true, subtree: true });
 
-    let text = `${finished}\n\nThe`;
-    for (let piece = 0; piece < 1_000; piece++) {
-      text += piece % 50 === 49 ? ".\n\nNext" : piece % 10 === 9 ? " *x*" : " word";
-      await update(text, true);
-    }
-    await update(text, false);
-    touched.push(...observer.takeRecords());
+      let text = `${finished}\n\nThe`;
+      for (let piece = 0; piece < 1_000; piece++) {
+        text += piece % 50 === 49 ? ".\n\nNext" : piece % 10 === 9 ? " *x*" : " word";
+        await update(text, true);
+      }
+      await update(text, false);
+      touched.push(...observer.takeRecords());
 
-    expect(kept.length).toBeGreaterThan(80);
-    const now = new Set(walk(prose));
-    expect(kept.filter((node) => !now.has(node))).toEqual([]);
-    expect(touched.filter(({ target }) => kept.includes(target))).toEqual([]);
-    expect(root.querySelectorAll(".prose > p").length).toBe(2 + 21);
-  });
+      expect(kept.length).toBeGreaterThan(80);
+      const now = new Set(walk(prose));
+      expect(kept.filter((node) => !now.has(node))).toEqual([]);
+      expect(touched.filter(({ target }) => kept.includes(target))).toEqual([]);
+      expect(root.querySelectorAll(".prose > p").length).toBe(2 + 21);
+    },
+  );
 
   it("items of an open list that ended stay the same elements", async () => {
     const { root, update } = show("", true);
