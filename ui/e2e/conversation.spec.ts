@@ -6,7 +6,8 @@ import { open } from "./page";
 const log = (page: Page) => page.getByRole("log");
 const distance = (page: Page) =>
   log(page).evaluate((box) => Math.round(box.scrollHeight - box.clientHeight - box.scrollTop));
-const long = "A sentence of an answer that goes on for a while. ".repeat(120);
+/** An answer that takes longer than the test. */
+const long = { answer: "A sentence of an answer that goes on for a while. ", times: 1000 };
 
 async function ask(page: Page, text = "Go on"): Promise<void> {
   await expect(page.locator("article.it").last()).toBeVisible();
@@ -17,7 +18,7 @@ async function ask(page: Page, text = "Go on"): Promise<void> {
 test("the view follows the answer, lets go when somebody scrolls up, and does not move then", async ({
   page,
 }) => {
-  await open(page, { language: "en", rate: 400, answer: long });
+  await open(page, { language: "en", rate: 400, ...long });
   await ask(page);
   await expect(page.locator("article.it").last()).toContainText("goes on for a while. A sentence");
   await expect.poll(() => distance(page)).toBeLessThan(8);
@@ -46,7 +47,7 @@ test("the view follows the answer, lets go when somebody scrolls up, and does no
 });
 
 test("Escape stops, and the part is marked", async ({ page }) => {
-  await open(page, { language: "en", rate: 100, answer: long });
+  await open(page, { language: "en", rate: 100, ...long });
   await ask(page);
   await expect(page.locator("article.it").last()).toContainText("A sentence");
   await expect(page.getByRole("button", { name: "Stop (Esc)" })).toBeVisible();

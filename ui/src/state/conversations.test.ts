@@ -24,7 +24,7 @@ test("a conversation that begins while pages come is not there twice", async () 
   const page = vi.spyOn(fake, "listConversations");
   const loading = list.loadRest();
   list.touch({ id: "new", title: "New", updated: Date.now(), messages: 1, model: null });
-  list.touch({ ...(list.find("c3") ?? list.rows[0]!), updated: Date.now() });
+  list.touch({ id: "c3", title: "Third", updated: Date.now(), messages: 6, model: null });
   await loading;
   expect(page).toHaveBeenCalled();
   expect(list.rows.filter((row) => row.id === "c3").length).toBe(1);

@@ -45,7 +45,7 @@ function read(parameters: URLSearchParams): Partial<Play> {
     cold: parameters.has("cold"),
     interrupted: number("interrupted", 0),
     hold: parameters.get("hold") as Hold | null,
-    answer: parameters.get("answer"),
+    answer: parameters.get("answer")?.repeat(number("times", 1)) ?? null,
     failAfter: parameters.has("fail_after") ? number("fail_after", 0) : null,
     trouble: troubles[parameters.get("trouble") ?? ""] ?? null,
     failing: failing === null ? {} : { [failing]: engineDied },
