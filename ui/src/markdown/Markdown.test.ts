@@ -71,8 +71,10 @@ describe("while an answer streams", () => {
   });
 
   it("shows an unclosed fence as code, and leaves it plain until it is closed", async () => {
+    await import("./highlighter");
     const { root, update } = show("```rust\nlet a = 1;", true);
     expect(one(root, "pre code").textContent).toBe("let a = 1;");
+    // The highlighter is at hand already, so it would have painted by now.
     await new Promise((done) => setTimeout(done));
     expect(root.querySelector(".k")).toBeNull();
     await update("```rust\nlet a = 1;\n```\n", true);

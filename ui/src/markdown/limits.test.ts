@@ -24,9 +24,10 @@ function depth(value: unknown): number {
 
 describe("a limit", () => {
   it("leaves a text above its length plain, and whole", () => {
-    const text = "*word* ".repeat(MAX_TEXT / 7 + 1);
+    const paragraph = `*it* ${"word ".repeat(200)}\n\n`;
+    const text = paragraph.repeat(MAX_TEXT / paragraph.length + 1);
     expect(parse(text)).toEqual([{ kind: "plain", text }]);
-    expect(kinds(parse("*word* ".repeat(100)))).toEqual(["paragraph"]);
+    expect(kinds(parse(paragraph.repeat(2)))).toEqual(["paragraph", "paragraph"]);
   });
 
   it("leaves one endless line plain, and lays it out in pieces", () => {
@@ -43,6 +44,15 @@ describe("a limit", () => {
     expect(kinds(blocks)).toEqual(["paragraph", "plain", "paragraph"]);
     expect(textOf(blocks).split("| a | b |").length - 1).toBe(MAX_BLOCK / 10 + 2);
     expect(kinds(parse(`\`\`\`\n${"line\n".repeat(MAX_BLOCK / 4)}\`\`\`\n`))).toEqual(["code"]);
+  });
+
+  it("leaves a long block of few parts plain", () => {
+    const quoted = `> ${"word ".repeat(2_000)}\n>\n`;
+    expect(kinds(parse(`${quoted.repeat(MAX_BLOCK / quoted.length + 1)}\nafter`))).toEqual([
+      "plain",
+      "paragraph",
+    ]);
+    expect(kinds(parse(`${quoted.repeat(2)}\nafter`))).toEqual(["quote", "paragraph"]);
   });
 
   it("leaves a table of too many cells plain", () => {
