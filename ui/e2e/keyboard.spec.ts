@@ -119,8 +119,10 @@ test("search, settings, sidebar, new conversation", async ({ page }) => {
   await page.keyboard.press("Escape");
   await expect(page.getByRole("textbox", { name: "Message" })).toBeFocused();
 
-  await page.keyboard.press("Control+b");
+  await page.getByRole("button", { name: "Hide sidebar (Ctrl B)" }).focus();
+  await page.keyboard.press("Enter");
   await expect(page.getByRole("navigation", { name: "Conversations" })).toHaveCount(0);
+  await expect(page.getByRole("button", { name: "Show sidebar (Ctrl B)" })).toBeFocused();
   await page.keyboard.press("Control+b");
   await expect(page.getByRole("navigation", { name: "Conversations" })).toBeVisible();
   await page.keyboard.press("Control+n");

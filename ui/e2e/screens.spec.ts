@@ -103,6 +103,15 @@ const screens: Screen[] = [
     go: (page) => page.keyboard.press("Control+,"),
   },
   {
+    name: "models",
+    wish: { models: 3 },
+    says: { en: "Choose a GGUF file…", "zh-CN": "选择 GGUF 文件……" },
+    go: async (page) => {
+      await shown(page);
+      await page.locator(".composer [aria-haspopup=menu]").click();
+    },
+  },
+  {
     name: "search",
     wish: {},
     says: { en: "messages in", "zh-CN": "条消息" },

@@ -255,8 +255,7 @@ export class App {
       this.turns.drop(turn);
       if (turn.notKept !== null) this.report(turn.notKept);
     } else if (!here) {
-      const show = { label: "show" as const, run: () => void this.open(id) };
-      this.banner.tell({ kind: "error", error: asAppError(update.error), action: show });
+      this.banner.tell({ kind: "error", error: asAppError(update.error), show: () => void this.open(id) });
     }
     if (!here) this.forget();
   }

@@ -122,8 +122,8 @@ test("a turn that fails out of sight is told in a banner that leads to it", asyn
   await app.open("c1");
   await vi.runAllTimersAsync();
   const told = app.banner.shown;
-  expect(told).toMatchObject({ kind: "error", action: { label: "show" } });
-  if (told?.kind === "error") told.action?.run();
+  expect(told).toMatchObject({ kind: "error", error: { code: "engine_died" } });
+  if (told?.kind === "error") told.show?.();
   await vi.runAllTimersAsync();
   expect(app.place.conversation).toBe("c0");
 });

@@ -2,8 +2,7 @@ import type { AppError } from "../ipc/error";
 
 /** What a banner says: something that failed, or a fact about the last session. */
 export type Told =
-  | { kind: "error"; error: AppError; action?: { label: "show" | "retry"; run: () => void } }
-  | { kind: "interrupted"; answers: number };
+  { kind: "error"; error: AppError; show?: () => void } | { kind: "interrupted"; answers: number };
 
 const weight = (told: Told) => (told.kind === "error" ? 1 : 0);
 
