@@ -52,6 +52,18 @@ test("the view follows the answer, lets go when somebody scrolls up, and does no
   await expect(newest).toHaveCount(0);
 });
 
+test("somebody who reads further up is left there, whatever the turn goes through", async ({ page }) => {
+  await open(page, { language: "en", messages: 40, rate: 2000, hold: "reading", answer: "Done." });
+  await ask(page);
+  await expect(page.getByText("2,540 done")).toBeVisible();
+  await expect.poll(() => distance(page)).toBeLessThan(8);
+  await log(page).evaluate((box) => (box.scrollTop -= 900));
+  await expect(page.getByRole("button", { name: "Jump to the newest" })).toBeVisible();
+  await page.evaluate(() => window.__fake?.release());
+  await expect(page.getByRole("button", { name: "Send (Enter)" })).toBeVisible();
+  expect(await distance(page)).toBeGreaterThan(600);
+});
+
 test("Escape stops, and the part is marked", async ({ page }) => {
   await open(page, { language: "en", rate: 100, ...long });
   await ask(page);
