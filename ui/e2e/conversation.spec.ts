@@ -148,27 +148,29 @@ test("a draft stays with its conversation, and is saved when the page hides", as
   await expect(composer).toHaveValue("Not sent");
 });
 
-test("a megabyte in one line does not freeze the page", async ({ page }) => {
+test("a megabyte in one line does not freeze the page", async ({ page, context }) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   await open(page, { language: "en" });
   const composer = page.getByRole("textbox", { name: "Message" });
   await expect(composer).toBeFocused();
-  const longest = await page.evaluate(async () => {
-    const area = document.activeElement as HTMLTextAreaElement;
-    let worst = 0;
+  await page.evaluate(async () => {
+    await navigator.clipboard.writeText("word ".repeat(200_000));
+    const frames: number[] = [];
+    Object.assign(window, { frames });
     let last = performance.now();
-    let going = true;
     const frame = () => {
       const now = performance.now();
-      worst = Math.max(worst, now - last);
+      frames.push(now - last);
       last = now;
-      if (going) requestAnimationFrame(frame);
+      requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
-    area.setRangeText("word ".repeat(200_000), 0, 0, "end");
-    area.dispatchEvent(new InputEvent("input", { bubbles: true, inputType: "insertFromPaste" }));
-    for (let at = 0; at < 30; at += 1) await new Promise(requestAnimationFrame);
-    going = false;
-    return worst;
+  });
+  await page.keyboard.press("Control+v");
+  await expect.poll(async () => (await composer.inputValue()).length).toBe(1_000_000);
+  const longest = await page.evaluate(async () => {
+    for (let at = 0; at < 20; at += 1) await new Promise(requestAnimationFrame);
+    return Math.max(...(window as unknown as { frames: number[] }).frames);
   });
   console.log(`1 MB pasted: longest frame ${Math.round(longest)} ms`);
   expect(longest).toBeLessThan(2000);

@@ -240,7 +240,9 @@ export class App {
       this.show({ id, title: update.title, model: null, system: null, messages: [], draft: "" });
     }
     if (shownHere) this.place.conversation = id;
-    this.touch(id, update.title, update.message.speaker === "user" ? 1 : 0);
+    // To regenerate and to try again answer a message that is there already.
+    const again = turn.ask.kind === "regenerate" || turn.ask.kind === "retry";
+    this.touch(id, update.title, again ? 0 : 1);
   }
 
   private end(
