@@ -1,0 +1,50 @@
+// Frame times while an answer streams and while a long conversation is scrolled. Printed, not asserted: they
+// depend on the machine.
+
+import { expect, type Page, test } from "@playwright/test";
+
+/** Frame times until `stopFrames`, in milliseconds. */
+async function startFrames(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const frames: number[] = [];
+    Object.assign(window, { frames });
+    let last = performance.now();
+    const frame = () => {
+      const now = performance.now();
+      frames.push(now - last);
+      last = now;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  });
+}
+
+async function report(page: Page, name: string): Promise<void> {
+  const frames = await page.evaluate(() => (window as unknown as { frames: number[] }).frames);
+  frames.sort((a, b) => a - b);
+  const at = (part: number) =>
+    (frames[Math.min(frames.length - 1, Math.floor(frames.length * part))] ?? 0).toFixed(1);
+  console.log(`${name}: ${frames.length} frames, p50 ${at(0.5)} ms, p95 ${at(0.95)} ms, p99 ${at(0.99)} ms`);
+}
+
+test("200 tokens a second into a conversation of 2,000 messages", async ({ page }) => {
+  const answer = "A sentence with **marks** and `code` in it, as answers have. ".repeat(20) + "\n\n";
+  const query = new URLSearchParams({ messages: "2000", rate: "200", answer, times: "4", language: "en" });
+  await page.goto(`/?${query}`);
+  await expect(page.locator("article.it").last()).toBeVisible();
+  await page.getByRole("textbox", { name: "Message" }).fill("Go");
+  await page.keyboard.press("Enter");
+  await expect(page.locator("article.it").last()).toContainText("A sentence");
+  await startFrames(page);
+  await expect(page.getByRole("button", { name: "Send (Enter)" })).toBeVisible({ timeout: 100_000 });
+  await report(page, "streaming");
+});
+
+test("scrolling a conversation of 5,000 messages", async ({ page }) => {
+  await page.goto("/?messages=5000&language=en");
+  await expect(page.locator("article.it").last()).toBeVisible();
+  await page.getByRole("log").hover();
+  await startFrames(page);
+  for (let at = 0; at < 120; at += 1) await page.mouse.wheel(0, -300);
+  await report(page, "scrolling");
+});

@@ -1,0 +1,1 @@
+import "../src/ipc/fake/connect";

@@ -1,0 +1,25 @@
+// Errors arrive in English, from the app. Here they get the window's language.
+
+import { faults, reasons } from "./faults.zh-CN";
+import { locale } from "./translate.svelte";
+
+/** An error in words. */
+export interface Explained {
+  /** What happened, and what is safe. */
+  message: string;
+  /** What to do next. */
+  remedy: string;
+  /** The app's own sentence, where the translation leaves out what it names: a file, a number. */
+  detail: string | null;
+}
+
+export function explain(error: { code: string; message: string; remedy: string }): Explained {
+  const known = locale() === "zh-CN" ? faults[error.code] : undefined;
+  if (known === undefined) return { message: error.message, remedy: error.remedy, detail: null };
+  return { ...known, detail: error.message };
+}
+
+/** Why a conversation was replayed. */
+export function explainReason(reason: { code: string; message: string }): string {
+  return (locale() === "zh-CN" ? reasons[reason.code] : undefined) ?? reason.message;
+}

@@ -1,0 +1,105 @@
+/** 已知错误代码的中文说明：发生了什么，以及接下来做什么。 */
+export const faults: Record<string, { message: string; remedy: string }> = {
+  bad_request: { message: "这个操作无法完成，没有改动任何内容。", remedy: "检查后再试一次。" },
+  cancelled: { message: "已取消。", remedy: "无需处理。" },
+  conflict: { message: "这项更改无法进行，没有改动任何内容。", remedy: "重新打开对话后再试。" },
+  context_failed: {
+    message: "无法建立这么大的上下文。",
+    remedy: "选择较小的上下文，或关闭其他程序以释放内存。",
+  },
+  data_damaged: {
+    message: "数据文件已损坏，已原样保留。",
+    remedy: "先将数据文件夹复制到安全的地方，再从其中的 backups 文件夹或您自己的备份恢复。",
+  },
+  data_dir_busy: {
+    message: "另一个程序正在使用数据文件夹。同一时间只能有一个程序更改它。您的对话是安全的，仍可读取。",
+    remedy: "关闭另一个程序，或选择其他数据文件夹。",
+  },
+  data_dir_readonly: {
+    message: "数据文件夹无法写入，没有改动任何内容。",
+    remedy: "允许写入该文件夹，或选择其他文件夹。",
+  },
+  data_dir_unusable: {
+    message: "无法使用数据文件夹。",
+    remedy: "选择其他数据文件夹，或让您对它拥有读写权限。",
+  },
+  data_newer: {
+    message: "数据由更新版本的 Reprise 写入，已原样保留。",
+    remedy: "安装更新版本的 Reprise，或选择其他数据文件夹。",
+  },
+  data_older: {
+    message: "数据是较早的格式，已原样保留。",
+    remedy: "用这个版本的 Reprise 在可写的文件夹中打开一次，之前会先备份。",
+  },
+  database_locked: {
+    message: "对话记录被另一个程序锁定，这项更改没有保存。之前保存的内容都是安全的。",
+    remedy: "关闭打开了数据文件夹的其他程序，然后再试。",
+  },
+  decode_failed: {
+    message: "llama.cpp 无法继续计算。您的消息已保存。",
+    remedy: "再发送一次；如果再次发生，请选择较小的上下文。",
+  },
+  disk_error: {
+    message: "读写对话记录时磁盘出错，这项更改没有保存。",
+    remedy: "检查磁盘及其连接，并将数据文件夹复制到另一个磁盘。",
+  },
+  disk_full: {
+    message: "磁盘已满，这项更改没有保存。之前保存的内容都是安全的。",
+    remedy: "释放一些磁盘空间后再试。",
+  },
+  engine_closed: { message: "引擎已关闭。", remedy: "重新启动 Reprise。" },
+  engine_died: {
+    message: "引擎已停止。您的上一条消息已保存。",
+    remedy: "再发送一次；如果再次发生，请选择较小的上下文或模型。",
+  },
+  engine_missing: { message: "无法启动引擎。", remedy: "重新安装 Reprise。" },
+  engine_version: { message: "引擎的版本与 Reprise 不符。", remedy: "重新安装 Reprise。" },
+  internal: {
+    message: "Reprise 自身出现故障。之前保存的内容都是安全的。",
+    remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
+  },
+  invalid_id: { message: "找不到这个对话或消息。", remedy: "从对话列表中选择。" },
+  model_damaged: { message: "模型文件不完整或已损坏。", remedy: "重新下载该文件，它可能没有下载完整。" },
+  model_is_directory: { message: "这是文件夹，不是模型文件。", remedy: "选择其中的 .gguf 文件。" },
+  model_load_failed: { message: "无法加载模型。", remedy: "尝试此模型的另一个文件，详情见日志。" },
+  model_missing: { message: "模型文件不在原处。", remedy: "检查路径，或选择其他模型文件。" },
+  model_not_gguf: { message: "这不是 GGUF 模型文件。", remedy: "选择 GGUF 格式的文件，其他格式需要先转换。" },
+  model_unreadable: { message: "无法读取模型文件。", remedy: "检查文件权限及其所在磁盘。" },
+  model_unsupported: {
+    message: "这个版本的 Reprise 无法运行此架构的模型。",
+    remedy: "选择其他模型，或更新版本的 Reprise。",
+  },
+  no_backend: { message: "无法从引擎文件夹加载任何计算模块。", remedy: "重新安装 Reprise：引擎缺少文件。" },
+  not_found: { message: "找不到这个对话或消息，它可能已被删除。", remedy: "重新打开对话列表。" },
+  not_loaded: { message: "没有加载模型。", remedy: "请先选择模型。" },
+  prompt_empty: { message: "消息是空的。", remedy: "先写点什么。" },
+  prompt_too_long: {
+    message: "对话超出了上下文。没有截掉任何内容。",
+    remedy: "缩短消息，开始新对话，或选择更大的上下文。",
+  },
+  request_too_large: { message: "对话太长，引擎无法接收。", remedy: "缩短消息，或开始新对话。" },
+  storage: {
+    message: "无法读写对话记录。之前保存的内容都是安全的。",
+    remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
+  },
+  template_failed: {
+    message: "无法使用模型的对话模板。",
+    remedy: "选择此模型的另一个文件，问题在这个文件的模板中。",
+  },
+  upgrade_failed: {
+    message: "升级对话记录失败，已保留原来的格式，没有丢失任何内容。",
+    remedy: "释放一些磁盘空间后再试，或继续使用较早版本的 Reprise。",
+  },
+};
+
+/** 重放原因的中文说明。 */
+export const reasons: Record<string, string> = {
+  identity: "此快照之后模型文件已更改",
+  integrity: "快照已损坏，已丢弃",
+  tokens: "您修改了之前的消息",
+  edited: "您修改了之前的消息",
+  no_snapshot: "没有快照",
+  too_short: "对话很短，重放更快",
+  restore: "快照无法写回，已丢弃",
+  challenge: "快照未通过质询，已丢弃",
+};

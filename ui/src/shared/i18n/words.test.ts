@@ -1,0 +1,110 @@
+import { parse, TYPE, type MessageFormatElement } from "@formatjs/icu-messageformat-parser";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { en } from "./en";
+import { explain, explainReason } from "./explain";
+import { faults } from "./faults.zh-CN";
+import type { Key } from "./keys";
+import { pickLocale, setLocale, t } from "./translate.svelte";
+import { zhCN } from "./zh-CN";
+
+afterEach(() => setLocale("en"));
+
+const ui = join(import.meta.dirname, "../../..");
+
+function files(folder: string, ending: RegExp): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => ending.test(name))
+    .map((name) => join(folder, name));
+}
+
+function names(elements: MessageFormatElement[], into = new Set<string>()): Set<string> {
+  for (const element of elements) {
+    if ("value" in element && element.type !== TYPE.literal) into.add(element.value);
+    if (element.type === TYPE.plural || element.type === TYPE.select) {
+      for (const option of Object.values(element.options)) names(option.value, into);
+    }
+  }
+  return into;
+}
+
+const keys = Object.keys(en) as Key[];
+
+test("both languages have the same messages", () => {
+  expect(Object.keys(zhCN).sort()).toEqual([...keys].sort());
+  for (const key of keys) expect(zhCN[key], key).not.toBe("");
+});
+
+test("both languages use the same arguments in every message", () => {
+  for (const key of keys) {
+    const english = [...names(parse(en[key], { ignoreTag: true }))].sort();
+    const chinese = [...names(parse(zhCN[key], { ignoreTag: true }))].sort();
+    // A plural that Chinese does not have may be left out; nothing else may.
+    const missing = english.filter(
+      (name) => !chinese.includes(name) && !(name === "count" && english.length > 1),
+    );
+    expect([key, missing, chinese.filter((name) => !english.includes(name))]).toEqual([key, [], []]);
+  }
+});
+
+test("every message is used somewhere", () => {
+  const sources = files(join(ui, "src"), /\.(svelte|ts)$/)
+    .filter((file) => !file.includes("i18n/en.ts") && !file.includes("i18n/zh-CN.ts"))
+    .map((file) => readFileSync(file, "utf8"))
+    .join("\n");
+  expect(keys.filter((key) => !sources.includes(`"${key}"`))).toEqual([]);
+});
+
+test("Chinese uses full-width punctuation and a gap beside figures and Latin", () => {
+  for (const key of keys) {
+    const text = zhCN[key].replace(/\{[^{}]*\}/gu, "");
+    expect(text, key).not.toMatch(/\p{Script=Han}[,;:?!()]/u);
+    expect(text, key).not.toMatch(/\p{Script=Han}[A-Za-z0-9]|[A-Za-z0-9]\p{Script=Han}/u);
+  }
+});
+
+test("every code that the app can send has Chinese words", () => {
+  const codes = new Set<string>();
+  for (const crate of ["chat", "engine", "store"]) {
+    for (const file of files(join(ui, "../src-tauri/crates", crate, "src"), /\.rs$/)) {
+      const source = readFileSync(file, "utf8");
+      for (const [body] of source.matchAll(/fn code\(&self\) -> &'static str \{[\s\S]*?\n {4}\}/gu)) {
+        for (const [, code] of body.matchAll(/=> "([a-z_]+)"/gu)) codes.add(code ?? "");
+      }
+    }
+  }
+  for (const file of files(join(ui, "../src-tauri/src"), /\.rs$/)) {
+    for (const [, code] of readFileSync(file, "utf8").matchAll(/code: "([a-z_]+)"/gu)) codes.add(code ?? "");
+  }
+  // Fewer would mean that the sources are no longer read as they are written.
+  expect(codes.size).toBeGreaterThan(25);
+  expect([...codes].filter((code) => faults[code] === undefined)).toEqual([]);
+});
+
+test("an error is told in the window's language, with the app's own sentence for what it names", () => {
+  const error = { code: "disk_full", message: "The disk is full.", remedy: "Free some space." };
+  expect(explain(error)).toEqual({ message: error.message, remedy: error.remedy, detail: null });
+  setLocale("zh-CN");
+  expect(explain(error)).toMatchObject({
+    message: expect.stringContaining("磁盘已满"),
+    detail: error.message,
+  });
+  const unknown = { ...error, code: "never_heard_of" };
+  expect(explain(unknown).message).toBe(error.message);
+  expect(explainReason({ code: "integrity", message: "…" })).toBe("快照已损坏，已丢弃");
+});
+
+test("counts take the form that their language has", () => {
+  expect(t("toast_deleted", { count: 1 })).toBe("1 conversation deleted");
+  expect(t("toast_deleted", { count: 3 })).toBe("3 conversations deleted");
+  expect(t("tokens", { count: 1, shown: "1" })).toBe("1 token");
+  setLocale("zh-CN");
+  expect(t("toast_deleted", { count: 3 })).toBe("已删除 3 个对话");
+});
+
+test("the language is the first that the person prefers and the window knows", () => {
+  expect(pickLocale(["fr-FR", "zh-Hans-CN", "en"])).toBe("zh-CN");
+  expect(pickLocale(["en-GB", "zh"])).toBe("en");
+  expect(pickLocale(["fr"])).toBe("en");
+});

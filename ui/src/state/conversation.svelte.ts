@@ -1,0 +1,103 @@
+import type { ConversationView } from "../ipc/generated/ConversationView";
+import type { MessageView } from "../ipc/generated/MessageView";
+import type { TurnUpdate } from "../ipc/generated/TurnUpdate";
+
+/** An opened conversation: the branch that is shown, and the answer that grows at its end. */
+export class Conversation {
+  title = $state("");
+  model = $state<string | null>(null);
+  system = $state<string | null>(null);
+  /** The branch that is shown. The array is replaced, never changed. */
+  messages = $state.raw<readonly MessageView[]>([]);
+  /** Id of the answer that is being written, the last of `messages`. */
+  growing = $state<string | null>(null);
+  /** What it says so far. Kept apart, so that a piece of text changes one row and not the list. */
+  grown = $state("");
+  private exactUse = $state<number | null>(null);
+
+  /** Tokens of the KV cache that the shown branch takes, where an answer said it. */
+  readonly contextUsed = $derived(this.exactUse ?? lastUse(this.messages));
+
+  constructor(readonly id: string) {}
+
+  /** Shows a branch as the app has it. */
+  show(view: ConversationView): void {
+    this.title = view.title;
+    this.model = view.model;
+    this.system = view.system;
+    this.messages = view.messages;
+    this.growing = null;
+    this.grown = "";
+    this.exactUse = null;
+  }
+
+  /** The shown message with this id. */
+  find(id: string): MessageView | undefined {
+    return this.messages.find((message) => message.id === id);
+  }
+
+  /** The message before this one. */
+  before(id: string): MessageView | undefined {
+    const at = this.messages.findIndex((message) => message.id === id);
+    return at > 0 ? this.messages[at - 1] : undefined;
+  }
+
+  /** Takes in what a turn of this conversation reports. */
+  hear(update: TurnUpdate): void {
+    switch (update.kind) {
+      case "kept":
+        this.title = update.title;
+        this.messages = [...this.upto(update.message), update.message];
+        this.growing = null;
+        this.exactUse = null;
+        break;
+      case "answering":
+        this.messages = [...this.upto(update.message), update.message];
+        this.growing = update.message.id;
+        this.grown = update.message.text;
+        break;
+      case "text":
+        this.grown += update.text;
+        break;
+      case "retrying":
+        // The part is begun anew.
+        if (this.growing !== null) this.messages = this.messages.slice(0, -1);
+        this.growing = null;
+        this.grown = "";
+        break;
+      case "done":
+        this.finish(update.message);
+        this.exactUse = update.context_used;
+        if (update.message.model !== null) this.model = update.message.model;
+        break;
+      case "failed":
+        this.finish(update.message);
+        break;
+      default:
+    }
+  }
+
+  private finish(answer: MessageView | null): void {
+    const unfinished = this.growing;
+    if (answer !== null) this.messages = [...this.upto(answer), answer];
+    else if (unfinished !== null) {
+      this.messages = this.messages.filter((message) => message.id !== unfinished);
+    }
+    this.growing = null;
+    this.grown = "";
+  }
+
+  /** The shown branch up to where this message belongs: before itself, else behind its parent. */
+  private upto(message: MessageView): readonly MessageView[] {
+    const own = this.messages.findIndex((one) => one.id === message.id);
+    if (own >= 0) return this.messages.slice(0, own);
+    // A first message has no parent here: the system prompt is not shown.
+    return this.messages.slice(0, this.messages.findIndex((one) => one.id === message.parent) + 1);
+  }
+}
+
+function lastUse(messages: readonly MessageView[]): number | null {
+  const last = messages.findLast((message) => message.receipt !== null && message.timing !== null);
+  if (last === undefined) return messages.length === 0 ? 0 : null;
+  return (last.receipt?.tokens_total ?? 0) + (last.timing?.decode_tokens ?? 0);
+}

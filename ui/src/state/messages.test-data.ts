@@ -1,0 +1,24 @@
+import type { MessageView } from "../ipc/generated/MessageView";
+
+/** A message with what a test does not care about filled in. */
+export function message(id: string, more: Partial<MessageView> = {}): MessageView {
+  return {
+    id,
+    parent: null,
+    speaker: "user",
+    text: `text of ${id}`,
+    state: "complete",
+    stop: null,
+    notice: null,
+    damaged: false,
+    created: 0,
+    versions: [id],
+    receipt: null,
+    timing: null,
+    model: null,
+    ...more,
+  };
+}
+
+export const answer = (id: string, parent: string, more: Partial<MessageView> = {}) =>
+  message(id, { parent, speaker: "assistant", ...more });

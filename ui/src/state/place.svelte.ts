@@ -1,0 +1,13 @@
+/** What fills the window beside the sidebar. */
+export type View = "conversation" | "search" | "settings";
+
+/** Where the person is. */
+export class Place {
+  view = $state<View>("conversation");
+  /** The conversation that is shown; `null` is a new one. */
+  conversation = $state<string | null>(null);
+  /** The message to bring into sight, once. */
+  message = $state<string | null>(null);
+  /** Counts wishes to type, so that each one moves the focus. */
+  composing = $state(0);
+}
