@@ -164,6 +164,11 @@ ulid_newtype! {
     NodeId, "message"
 }
 
+ulid_newtype! {
+    /// Names a model file that is known.
+    ModelId, "model"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
