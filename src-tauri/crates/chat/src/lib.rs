@@ -13,19 +13,28 @@ pub mod doctor;
 mod error;
 pub mod export;
 mod library;
+mod link;
+mod models;
+mod open_turns;
 mod places;
 mod prompt;
 mod receipt;
 mod request;
+mod token_count;
 mod turn;
+mod view;
 mod world;
 
 pub use error::ChatError;
 pub use library::Library;
+pub use link::Link;
+pub use models::{ListedModel, default_starter};
 pub use places::{default_data_dir, default_engine_dir};
 pub use receipt::{Receipt, ResumePath, Timing};
 pub use request::{Ask, LoadOptions, SamplingOptions, TurnEvent, TurnOutcome, TurnRequest};
+pub use token_count::TokenCount;
 pub use turn::{Chat, require_text};
+pub use view::{Opened, Shown};
 pub use world::{SystemWorld, World};
 
 /// What the face of the app needs of the engine, re-exported so that it needs no other room.
@@ -42,7 +51,8 @@ pub mod engine {
 /// What the face of the app needs of the history.
 pub mod history {
     pub use reprise_store::{
-        Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, ListFilter, Message,
-        MessageState, NodeId, PurgeReport, Role, SearchHit, StopReason, StoreError, Timestamp,
+        Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, KnownModel, ListFilter,
+        ListPart, Message, MessageState, ModelId, NodeId, PurgeReport, Role, SearchHit, StopReason,
+        StoreError, Timestamp,
     };
 }

@@ -6,4 +6,6 @@ mod bench_desk;
 mod branches;
 mod deaths;
 mod library;
+mod models;
+mod queue;
 mod turns;
