@@ -20,7 +20,7 @@ lint: page ## format, lints, licences and advisories, shell, page
 
 bench: setup build ## the figures of docs/PERFORMANCE.md
 	scripts/bench $(bin)/reprise-cli
-	scripts/bench-window $(bin)
+	scripts/bench-window
 
 package:
 	@echo "There are no installers yet." >&2; exit 1

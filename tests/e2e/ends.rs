@@ -1,7 +1,6 @@
 //! A second instance, and the end of the only one.
 
-use std::process::Command;
-
+use crate::desktop;
 use crate::machine::APP;
 use crate::place::{Place, SOON, eventually};
 use crate::processes::signal;
@@ -22,19 +21,12 @@ fn a_second_instance_brings_the_first_forward_and_ends() {
 
     // Another data folder is another instance.
     let mut other = place.command(APP).env("REPRISE_DATA_DIR", place.root().join("other")).spawn().unwrap();
-    eventually("it has a window", SOON, || windows(&place, other.id()));
+    eventually("it has a window", SOON, || desktop::is_shown(place.display(), other.id()).then_some(()));
     assert_eq!(other.try_wait().unwrap(), None);
     signal(other.id(), "TERM");
     let status = eventually("it ends when it is asked to", SOON, || other.try_wait().unwrap());
     assert!(status.success(), "{status}");
     assert!(window.shows("button"));
-}
-
-fn windows(place: &Place, pid: u32) -> Option<()> {
-    let mut search: Command = place.command("xdotool");
-    let found =
-        search.args(["search", "--onlyvisible", "--pid", &pid.to_string(), "--name", "Reprise"]).output();
-    (!found.unwrap().stdout.is_empty()).then_some(())
 }
 
 #[test]

@@ -10,8 +10,7 @@ pub const APP: &str = env!("CARGO_BIN_EXE_reprise");
 /// What was found.
 #[derive(Debug)]
 pub struct Machine {
-    pub tauri_driver: PathBuf,
-    pub webkit_driver: PathBuf,
+    pub driver: PathBuf,
     pub xvfb: PathBuf,
     pub engine_dir: PathBuf,
     pub model: PathBuf,
@@ -43,10 +42,11 @@ fn find() -> Result<Machine, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let missing = |what: &Path| format!("{} is not there; run `make setup build`", what.display());
     let tool = |name: &str| {
-        let own = [root.join("target/tools/bin"), Path::new(APP).with_file_name("../tools/bin")];
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = own.into_iter().chain(std::env::split_paths(&path));
-        folders.map(|folder| folder.join(name)).find(|tool| tool.is_file()).ok_or(missing(Path::new(name)))
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .find(|tool| tool.is_file())
+            .ok_or(missing(Path::new(name)))
     };
     let beside = Path::new(APP).parent().map(Path::to_owned).unwrap_or_default();
     let engine_dir = std::env::var_os("REPRISE_ENGINE_DIR").map_or(beside, PathBuf::from);
@@ -56,11 +56,5 @@ fn find() -> Result<Machine, String> {
             return Err(missing(needed));
         }
     }
-    Ok(Machine {
-        tauri_driver: tool("tauri-driver")?,
-        webkit_driver: tool("WebKitWebDriver")?,
-        xvfb: tool("Xvfb")?,
-        engine_dir,
-        model,
-    })
+    Ok(Machine { driver: tool("WebKitWebDriver")?, xvfb: tool("Xvfb")?, engine_dir, model })
 }

@@ -8,12 +8,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod conversations;
+mod desktop;
 mod ends;
 mod faults;
 mod hostile_text;
 mod machine;
 mod place;
 mod processes;
+mod starting;
 mod talk;
 mod trouble;
 mod webdriver;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::desktop;
 use crate::machine::{APP, Machine, machine};
 use crate::processes::{self, MARK};
 use crate::webdriver::{self, Element, Error, Session};
@@ -74,12 +75,10 @@ impl Place {
         }
         let (display, kept_display) = start_display(machine);
         let port = free_port();
-        let mut driver = Command::new(&machine.tauri_driver);
+        let mut driver = Command::new(&machine.driver);
         environment(&mut driver, folder.path(), &display, machine);
         let driver = driver
-            .args(["--port", &port.to_string(), "--native-port", &free_port().to_string()])
-            .arg("--native-driver")
-            .arg(&machine.webkit_driver)
+            .arg(format!("--port={port}"))
             .stdin(Stdio::null())
             .stdout(File::create(folder.path().join("driver.log")).unwrap())
             .stderr(File::create(folder.path().join("driver.err")).unwrap())
@@ -107,8 +106,8 @@ impl Place {
         self.root().join("data")
     }
 
-    pub fn machine(&self) -> &'static Machine {
-        self.machine
+    pub fn display(&self) -> &str {
+        &self.display
     }
 
     /// Any program in the surroundings of this place.
@@ -147,7 +146,7 @@ impl Place {
     pub fn wait_until_empty(&self) {
         let left = || {
             let mut left = processes::of(self.root());
-            left.retain(|process| !matches!(process.program.as_str(), "tauri-driver" | "WebKitWebDriver"));
+            left.retain(|process| process.program != "WebKitWebDriver");
             left
         };
         let since = Instant::now();
@@ -183,6 +182,8 @@ fn environment(command: &mut Command, root: &Path, display: &str, machine: &Mach
         .env("REPRISE_DATA_DIR", root.join("data"))
         .env("REPRISE_ENGINE_DIR", &machine.engine_dir)
         .env("REPRISE_STARTER_MODEL", &machine.model)
+        // Without it the window cannot be driven (tauri-driver sets it, and does little else on Linux).
+        .env("TAURI_WEBVIEW_AUTOMATION", "true")
         // On a machine that others use too, threads that wait by spinning take a hundred times as long.
         .env("OMP_WAIT_POLICY", "passive")
         .env(MARK, root);
@@ -255,11 +256,6 @@ impl Window<'_> {
         self.js("return document.body.innerText", &[]).as_str().unwrap_or_default().to_owned()
     }
 
-    /// The first element that a selector finds, waited for.
-    pub fn find(&self, css: &str) -> Element {
-        self.wait_for(css, SOON, |window| window.session().all(css).ok()?.into_iter().next())
-    }
-
     /// The visible element of this role whose accessible name is, or begins with, `name`; waited for.
     pub fn named(&self, role: &str, name: &str) -> Element {
         self.wait_for(&format!("{role} “{name}”"), SOON, |window| {
@@ -314,10 +310,8 @@ impl Window<'_> {
 
     /// What the close button of a window manager sends.
     pub fn press_close(&self) {
-        let script = "w=$(xdotool search --onlyvisible --pid \"$1\" --name Reprise | head -n1) && xdotool windowquit \"$w\"";
-        let pid = self.place.app()[0].to_string();
-        let status = self.place.command("sh").args(["-c", script, "sh", &pid]).status().unwrap();
-        assert!(status.success(), "the window cannot be closed");
+        let pid = self.place.app()[0];
+        desktop::press_close(&self.place.display, pid).expect("the window can be closed");
     }
 
     /// For an app that was killed: its session ends with it.
@@ -349,5 +343,7 @@ const nameOf = (e) => (e.getAttribute("aria-label")
   (e.labels?.[0]?.textContent ?? "").trim() || (e.innerText ?? "").trim() || (e.getAttribute("title") ?? "") || (e.getAttribute("placeholder") ?? "");
 const seen = (e) => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== "hidden";
 const own = [...document.querySelectorAll(wanted)].filter((e) => !e.getAttribute("role") || e.getAttribute("role") === role).filter(seen);
-return own.find((e) => nameOf(e) === name) ?? own.find((e) => nameOf(e).startsWith(name)) ?? null;
+const found = own.find((e) => nameOf(e) === name) ?? own.find((e) => nameOf(e).startsWith(name)) ?? null;
+// What is drawn in place of a system control is its label.
+return ["radio", "checkbox"].includes(found?.type) ? (found.labels[0] ?? found) : found;
 "#;

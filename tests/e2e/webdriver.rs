@@ -57,7 +57,7 @@ impl Session {
     /// Starts the app.
     pub fn start(port: u16, application: &str) -> Result<Self, Error> {
         let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "tauri:options": { "application": application },
+            "webkitgtk:browserOptions": { "binary": application, "args": [] },
             "timeouts": { "script": 20_000 },
         } } });
         let value = request(port, "POST", "/session", Some(&wanted))?;
