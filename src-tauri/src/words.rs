@@ -31,10 +31,9 @@ const SIMPLIFIED_CHINESE: Words = Words {
 /// The words of a language.
 pub fn of(language: Language) -> &'static Words {
     match language {
-        Language::English => &ENGLISH,
         Language::SimplifiedChinese => &SIMPLIFIED_CHINESE,
         Language::System if system_is_chinese() => &SIMPLIFIED_CHINESE,
-        Language::System => &ENGLISH,
+        Language::English | Language::System => &ENGLISH,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::talk::LONG;
 #[test]
 fn a_first_message_is_answered_and_is_there_after_a_restart() {
     let Some(place) = Place::new("first-run") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.keep_screenshot("opened");
     assert_eq!(window.title().unwrap(), "Reprise");
@@ -33,6 +34,7 @@ fn a_first_message_is_answered_and_is_there_after_a_restart() {
 #[test]
 fn an_answer_can_be_stopped_and_what_came_stays() {
     let Some(place) = Place::new("stop") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.say(LONG);
     window.wait_for_text();
@@ -46,6 +48,7 @@ fn an_answer_can_be_stopped_and_what_came_stays() {
 #[test]
 fn an_edited_message_makes_a_branch_and_both_can_be_shown() {
     let Some(place) = Place::new("edit") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.say("Name a colour.");
     window.wait_for_answer(1);

@@ -4,7 +4,7 @@ use crate::desktop;
 use crate::machine::APP;
 use crate::place::{Place, SOON, eventually};
 use crate::processes::signal;
-use crate::talk::LONG;
+use crate::talk::{LONG, LONG_TITLE};
 
 #[test]
 fn a_second_instance_brings_the_first_forward_and_ends() {
@@ -32,19 +32,21 @@ fn a_second_instance_brings_the_first_forward_and_ends() {
 #[test]
 fn closing_in_mid_answer_keeps_it_and_leaves_no_process() {
     let Some(place) = Place::new("closing") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.say(LONG);
     window.wait_for_text();
     window.close();
     place.wait_until_empty();
     let window = place.open();
-    window.open_conversation("List one hundred animals");
+    window.open_conversation(LONG_TITLE);
     window.wait_for_words("Stopped", SOON);
 }
 
 #[test]
 fn closing_does_not_wait_for_an_engine_that_hangs() {
     let Some(place) = Place::new("closing-hung") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.say(LONG);
     window.wait_for_text();
@@ -61,6 +63,7 @@ fn closing_does_not_wait_for_an_engine_that_hangs() {
 #[test]
 fn a_signal_ends_it_in_order() {
     let Some(place) = Place::new("signal") else { return };
+    place.prefer_the_likeliest();
     let mut window = place.open();
     window.say(LONG);
     window.wait_for_text();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::place::{ANSWER, Place, SOON, eventually};
 use crate::processes::signal;
-use crate::talk::LONG;
+use crate::talk::{LONG, LONG_TITLE};
 
 /// A worker that does not answer is given up after 20 s (`Limits::ping`), on a machine that others use.
 const GIVEN_UP: Duration = Duration::from_secs(60);
@@ -12,6 +12,7 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 #[test]
 fn when_the_engine_dies_the_part_stays_and_the_next_message_works() {
     let Some(place) = Place::new("engine-killed") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.say(LONG);
     window.wait_for_text();
@@ -29,6 +30,7 @@ fn when_the_engine_dies_the_part_stays_and_the_next_message_works() {
 #[test]
 fn when_the_engine_hangs_the_window_lives_and_the_next_message_works() {
     let Some(place) = Place::new("engine-hung") else { return };
+    place.prefer_the_likeliest();
     let window = place.open();
     window.say(LONG);
     window.wait_for_text();
@@ -38,7 +40,7 @@ fn when_the_engine_hangs_the_window_lives_and_the_next_message_works() {
     window.click(&window.named("button", "Settings"));
     window.click(&window.named("button", "Conversations"));
     eventually("the hung engine is ended", GIVEN_UP, || (!place.engine().contains(&hung)).then_some(()));
-    window.open_conversation("List one hundred animals");
+    window.open_conversation(LONG_TITLE);
     window.wait_for_words("Interrupted", SOON);
     window.say("Say hello.");
     window.wait_for_answer(2);
@@ -48,6 +50,7 @@ fn when_the_engine_hangs_the_window_lives_and_the_next_message_works() {
 #[test]
 fn when_the_app_is_killed_the_part_is_there_again_and_marked() {
     let Some(place) = Place::new("app-killed") else { return };
+    place.prefer_the_likeliest();
     let mut window = place.open();
     window.say(LONG);
     let part = window.wait_for_text();
@@ -58,7 +61,7 @@ fn when_the_app_is_killed_the_part_is_there_again_and_marked() {
 
     let window = place.open();
     window.wait_for_words("cut off when Reprise last ended", SOON);
-    window.open_conversation("List one hundred animals");
+    window.open_conversation(LONG_TITLE);
     window.wait_for_words("Interrupted", SOON);
     let kept = window.answers().remove(0);
     let beginning: String = part.text.chars().filter(|c| c.is_alphanumeric()).take(10).collect();

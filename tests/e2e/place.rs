@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use reprise_store::{DataDir, History, Holder, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -116,6 +117,14 @@ impl Place {
         environment(&mut command, self.root(), &self.display, self.machine);
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Chooses, beforehand, that the likeliest token is always taken: a small model that draws lots may
+    /// never come to an end.
+    pub fn prefer_the_likeliest(&self) {
+        let holder = Holder::this_process("the test", Timestamp::from_millis(1));
+        let mut writer = History::open_writer(&DataDir::create(self.data()).unwrap(), &holder).unwrap();
+        writer.save_preferences(&serde_json::json!({ "temperature": 0.0 })).unwrap();
     }
 
     /// Starts the app, and waits until its page shows something.
@@ -304,7 +313,12 @@ impl Window<'_> {
 
     /// Ends the app as a person does: by the window's close button.
     pub fn close(mut self) {
+        let app = self.place.app();
         self.press_close();
+        // The driver would kill it.
+        eventually("the app ends", SOON, || {
+            self.place.app().iter().all(|pid| !app.contains(pid)).then_some(())
+        });
         self.forget();
     }
 

@@ -5,8 +5,8 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use reprise_store::{
-    ConversationId, DataDir, History, HistoryWriter, Holder, NewConversation, NewMessage, NodeId, Role, Timestamp,
-    TitleSource,
+    ConversationId, DataDir, History, HistoryWriter, Holder, NewConversation, NewMessage, NodeId, Role,
+    Timestamp, TitleSource,
 };
 
 use crate::desktop;
@@ -31,7 +31,9 @@ fn fill(writer: &mut HistoryWriter) {
         let conversation = writer.create_conversation(&new).unwrap().id;
         let text = format!("The message of conversation {number}.");
         let id = NodeId::new(now, u128::from(number));
-        writer.append_message(&NewMessage { id, conversation, parent: None, role: Role::User, text }).unwrap();
+        writer
+            .append_message(&NewMessage { id, conversation, parent: None, role: Role::User, text })
+            .unwrap();
     }
 }
 

@@ -9,8 +9,11 @@ use crate::place::{ANSWER, SOON, Window};
 /// Enter, as WebDriver spells it.
 const ENTER: &str = "\u{e007}";
 
-/// Its answer has many short lines.
-pub const LONG: &str = "List one hundred animals, one on each line, with a number before each.";
+/// Its answer takes minutes.
+pub const LONG: &str = "Write a very long story about the sea and the people who live beside it.";
+
+/// How its conversation is listed.
+pub const LONG_TITLE: &str = "Write a very long story";
 
 /// One turn as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -300,22 +300,29 @@ impl Chat {
                     })
                     .await?)
             }
-            Ask::Retry { message } => {
-                let found = self.library.with(move |w| w.conversation(conversation)).await?;
-                not_trashed(&found)?;
-                let waiting = self.library.with(move |w| asked(w, conversation, message)).await?;
-                if waiting.path.last().is_none_or(|message| message.role != Role::User)
-                    || waiting.alternatives > 0
-                {
-                    return Err(ChatError::BadRequest {
-                        what: "Only a message of yours that has no answer can be sent again.",
-                        remedy: "Ask for another answer instead.",
-                    });
-                }
-                self.library.with(move |w| w.set_model(conversation, Some(&model))).await?;
-                Ok(waiting)
-            }
+            Ask::Retry { message } => self.waiting_again(conversation, message, model).await,
         }
+    }
+
+    /// A message of the person that has no answer.
+    async fn waiting_again(
+        &self,
+        conversation: ConversationId,
+        message: NodeId,
+        model: ModelRef,
+    ) -> Result<Asked, ChatError> {
+        let found = self.library.with(move |w| w.conversation(conversation)).await?;
+        not_trashed(&found)?;
+        let waiting = self.library.with(move |w| asked(w, conversation, message)).await?;
+        let is_theirs = waiting.path.last().is_some_and(|message| message.role == Role::User);
+        if !is_theirs || waiting.alternatives > 0 {
+            return Err(ChatError::BadRequest {
+                what: "Only a message of yours that has no answer can be sent again.",
+                remedy: "Ask for another answer instead.",
+            });
+        }
+        self.library.with(move |w| w.set_model(conversation, Some(&model))).await?;
+        Ok(waiting)
     }
 
     async fn ensure_loaded(
