@@ -21,11 +21,12 @@ const POLICY: &[(&str, &str)] = &[
 ];
 
 fn source(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .expect("a file of the tree can be read")
 }
 
 fn compiled() -> Value {
-    serde_json::to_value(reprise_app::context().config()).unwrap()
+    serde_json::to_value(reprise_app::context().config()).expect("a configuration is plain data")
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn one_permission_for_each_command_and_none_for_a_plugin() {
 }
 
 fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
-    text.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap()
+    text.split(from).nth(1).and_then(|rest| rest.split(to).next()).expect("the list is there")
 }
 
 fn quoted(text: &str) -> BTreeSet<String> {

@@ -7,7 +7,7 @@ use crate::processes::signal;
 use crate::talk::{LONG, LONG_TITLE};
 
 /// A worker that does not answer is given up after 20 s (`Limits::ping`), on a machine that others use.
-const GIVEN_UP: Duration = Duration::from_secs(60);
+const GIVEN_UP: Duration = Duration::from_mins(1);
 
 #[test]
 fn when_the_engine_dies_the_part_stays_and_the_next_message_works() {

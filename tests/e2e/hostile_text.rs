@@ -101,6 +101,33 @@ fn store(place: &Place, texts: &[String]) -> Vec<String> {
     ids
 }
 
+/// JavaScript's text may hold half of a character; what is stored is UTF-8, and cannot.
+fn whole_characters(json: &str) -> String {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut whole = String::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(c) = json[at..].chars().next() {
+        let (text, length) = match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&json[at..at + 12], 12),
+            (Some(0xd800..=0xdfff), _) => ("\\ufffd", 6),
+            _ => (&json[at..at + c.len_utf8()], c.len_utf8()),
+        };
+        whole.push_str(text);
+        at += length;
+    }
+    whole
+}
+
+#[test]
+fn half_characters_are_replaced_and_whole_ones_kept() {
+    let json = r#"["\ud83d\ude00 语 \ud800 \udc00x"]"#;
+    let texts: Vec<String> = serde_json::from_str(&whole_characters(json)).unwrap();
+    assert_eq!(texts, ["\u{1f600} 语 \u{fffd} \u{fffd}x"]);
+}
+
 #[test]
 fn hostile_text_runs_nothing_and_asks_nobody() {
     let Some(place) = Place::new("hostile") else { return };
@@ -110,7 +137,7 @@ fn hostile_text_runs_nothing_and_asks_nobody() {
     };
     let listener = listen();
     let own = format!("http://127.0.0.1:{}", listener.port);
-    let corpus: Value = serde_json::from_str(&corpus).unwrap();
+    let corpus: Value = serde_json::from_str(&whole_characters(&corpus)).unwrap();
     let texts: Vec<String> = corpus
         .as_array()
         .unwrap()

@@ -21,7 +21,7 @@ use crate::webdriver::{self, Element, Error, Session};
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// How long an answer of the small model may take.
-pub const ANSWER: Duration = Duration::from_secs(120);
+pub const ANSWER: Duration = Duration::from_mins(2);
 
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(50);

@@ -164,8 +164,9 @@ fn payload(answer: &[u8]) -> io::Result<Vec<u8>> {
         if size == 0 {
             return Ok(body);
         }
-        body.extend_from_slice(rest.get(line + 2..line + 2 + size).ok_or_else(broken)?);
-        rest = rest.get(line + 4 + size..).ok_or_else(broken)?;
+        let end = line + 2 + size;
+        body.extend_from_slice(rest.get(line + 2..end).ok_or_else(broken)?);
+        rest = rest.get(end..).and_then(|rest| rest.strip_prefix(b"\r\n")).ok_or_else(broken)?;
     }
 }
 
