@@ -201,7 +201,7 @@ fn environment(command: &mut Command, root: &Path, display: &str, machine: &Mach
 /// A display that nobody sees, on a number that it chooses itself.
 fn start_display(machine: &Machine) -> (String, Kept) {
     let mut server = Command::new(&machine.xvfb)
-        .args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"])
+        .args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
