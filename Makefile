@@ -1,22 +1,26 @@
 # Every entry of the project, one line of truth each. One profile everywhere: llama.cpp is built once.
-.PHONY: run test lint bench package setup build
+.PHONY: run test lint bench package setup build page
 .NOTPARALLEL:
 
 bin := $(or $(CARGO_TARGET_DIR),target)/debug
+page_sources := $(shell find ui -type f -not -path 'ui/node_modules/*' -not -path 'ui/dist/*' -not -name '*.test.ts' 2>/dev/null)
 
-run: setup build ## one real conversation with the starter model
-	@mkdir -p target/run
-	$(bin)/reprise-cli chat --model models/SmolLM2-135M-Instruct.Q4_1.gguf --data-dir target/run/data --prompt "In one sentence: why do people keep diaries?" --prompt "Now say it in five words."
+run: setup build ## the app with the starter model; without a display one real message, and a picture of it
+	scripts/run $(bin)
 
-test: setup build ## everything that can fail; tests start the built worker and command line
+test: setup build ## everything that can fail; tests start the built programs
+	npm --prefix ui run check
+	npm --prefix ui test
+	npm --prefix ui run e2e
 	cargo test --workspace --no-fail-fast
 	scripts/test-scripts
 
-lint: ## format, lints, licences and advisories, shell
+lint: page ## format, lints, licences and advisories, shell, page
 	scripts/lint
 
 bench: setup build ## the figures of docs/PERFORMANCE.md
 	scripts/bench $(bin)/reprise-cli
+	scripts/bench-window
 
 package:
 	@echo "There are no installers yet." >&2; exit 1
@@ -24,5 +28,14 @@ package:
 setup: ## system packages, tools, models; does only what is missing
 	@scripts/setup
 
-build:
+build: page
 	cargo build --workspace
+
+page: ui/dist/index.html
+
+ui/dist/index.html: ui/node_modules/.package-lock.json $(page_sources)
+	npm --prefix ui run build
+
+ui/node_modules/.package-lock.json: ui/package-lock.json
+	npm --prefix ui ci --no-audit --no-fund
+	@touch $@

@@ -92,6 +92,7 @@ fn some_libraries_have_one_home() {
         ("reprise-cli", "rusqlite_migration", Kind::Dev, "rusqlite_migration belongs to reprise-store"),
         ("reprise", "tauri", Kind::Normal, ""),
         ("reprise-protocol", "tauri", Kind::Normal, "tauri belongs to reprise"),
+        ("reprise-chat", "interprocess", Kind::Normal, "interprocess belongs to reprise"),
         ("reprise-cli", "tauri-plugin-fs", Kind::Normal, "tauri-plugin-fs belongs to reprise"),
         ("reprise-llama", "llama-cpp-sys-2", Kind::Build, ""),
         ("reprise-engine", "llama-cpp-2", Kind::Normal, "llama-cpp-2 belongs to reprise-llama"),

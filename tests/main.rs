@@ -4,3 +4,4 @@
 //! `skipped, because …` straight to standard error, past the capture of the test harness.
 
 mod architecture;
+mod page_rights;

@@ -1,3 +1,18 @@
-//! The commands the window can call, one module a subject.
+//! The commands the window can call, one module a subject. Nothing else calls them.
 
-pub mod app_info;
+pub mod conversations;
+pub mod drafts;
+pub mod models;
+pub mod outside;
+pub mod settings;
+pub mod start;
+pub mod turns;
+
+use std::sync::Arc;
+
+use tauri::State;
+
+use crate::hub::Hub;
+
+/// What each command gets first.
+type Shared<'a> = State<'a, Arc<Hub>>;

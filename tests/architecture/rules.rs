@@ -27,6 +27,7 @@ const HOMES: &[(&str, &str)] = &[
     ("rusqlite*", "reprise-store"),
     ("libsqlite3-sys", "reprise-store"),
     ("tauri*", APP),
+    ("interprocess", APP),
     ("llama-cpp-*", "reprise-llama"),
     ("nvml-wrapper*", "reprise-hardware"),
     ("sysinfo", "reprise-hardware"),

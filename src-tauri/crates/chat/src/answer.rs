@@ -77,7 +77,8 @@ impl<'a> GrowingAnswer<'a> {
         self.tokens.extend_from_slice(tokens);
         self.unsaved_since.get_or_insert_with(Instant::now);
         if !text.is_empty() {
-            let _ = self.events.send(TurnEvent::Text(text)).await;
+            let tokens = u32::try_from(self.tokens.len()).unwrap_or(u32::MAX);
+            let _ = self.events.send(TurnEvent::Text { text, tokens }).await;
         }
         Ok(())
     }

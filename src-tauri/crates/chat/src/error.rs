@@ -40,6 +40,33 @@ pub enum ChatError {
         /// The message.
         message: NodeId,
     },
+    /// The conversation's last answer is not finished. Nothing was kept.
+    #[error("An answer in this conversation is still being written, so nothing was sent.")]
+    TurnOpen {
+        /// The conversation.
+        conversation: ConversationId,
+    },
+    /// The program is about to end. Nothing was kept.
+    #[error("Reprise is closing, so nothing was sent.")]
+    Closing,
+    /// No model is chosen. Nothing was kept.
+    #[error("No model is chosen, so there is nobody to answer. Nothing was sent.")]
+    NoModel,
+    /// The file cannot be chosen as a model. Nothing was changed.
+    #[error("{0}")]
+    Model(Fault),
+    /// Several files were given where one is wanted. Nothing was changed.
+    #[error("{count} files were dropped, and only one can be the model. Nothing was changed.")]
+    ManyFiles {
+        /// How many.
+        count: usize,
+    },
+    /// The address will not be opened.
+    #[error("This link was not opened: {why}.")]
+    Link {
+        /// Why not.
+        why: &'static str,
+    },
     /// The request contradicts itself or the conversation.
     #[error("{what}")]
     BadRequest {
@@ -64,7 +91,12 @@ impl ChatError {
         match self {
             Self::Store(error) => error.code(),
             Self::Engine { error, .. } | Self::Interrupted { error, .. } => error.code(),
-            Self::PromptTooLong { fault, .. } => fault.code(),
+            Self::PromptTooLong { fault, .. } | Self::Model(fault) => fault.code(),
+            Self::TurnOpen { .. } => "turn_open",
+            Self::Closing => "closing",
+            Self::NoModel => "no_model",
+            Self::ManyFiles { .. } => "many_files",
+            Self::Link { .. } => "link_refused",
             Self::BadRequest { .. } => "bad_request",
         }
     }
@@ -75,7 +107,12 @@ impl ChatError {
         match self {
             Self::Store(error) => error.remedy(),
             Self::Engine { error, .. } | Self::Interrupted { error, .. } => error.remedy(),
-            Self::PromptTooLong { fault, .. } => fault.remedy(),
+            Self::PromptTooLong { fault, .. } | Self::Model(fault) => fault.remedy(),
+            Self::TurnOpen { .. } => "Wait for it, or stop it first.",
+            Self::Closing => "Start Reprise again.",
+            Self::NoModel => "Choose a model file (GGUF) first.",
+            Self::ManyFiles { .. } => "Drop one .gguf file; of a model in several parts, the first.",
+            Self::Link { .. } => "Copy the address and look at it before you open it anywhere.",
             Self::BadRequest { remedy, .. } => remedy,
         }
     }

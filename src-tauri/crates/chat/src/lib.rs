@@ -16,6 +16,9 @@ mod error;
 pub mod export;
 mod identity;
 mod library;
+mod link;
+mod models;
+mod open_turns;
 mod places;
 mod prompt;
 mod receipt;
@@ -24,17 +27,23 @@ mod resume;
 mod saving;
 mod snapshots;
 mod states;
+mod token_count;
 mod turn;
+mod view;
 mod world;
 
 pub use error::ChatError;
 pub use library::Library;
+pub use link::Link;
+pub use models::{ListedModel, default_starter};
 pub use places::{default_data_dir, default_engine_dir};
 pub use receipt::{Check, Reason, Receipt, ResumePath, Timing};
 pub use request::{Ask, LoadOptions, SamplingOptions, Saving, TurnEvent, TurnOutcome, TurnRequest};
 pub use saving::{NotSaved, SavedState};
 pub use snapshots::{Snapshots, list_snapshots, verify_snapshots};
+pub use token_count::TokenCount;
 pub use turn::{Chat, require_text};
+pub use view::{Opened, Shown};
 pub use world::{SystemWorld, World};
 
 /// What the face of the app needs of the engine, re-exported so that it needs no other room.
@@ -51,8 +60,8 @@ pub mod engine {
 /// What the face of the app needs of the history.
 pub mod history {
     pub use reprise_store::{
-        Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, ListFilter, Message,
-        MessageState, NodeId, PurgeReport, Role, SearchHit, SnapshotInfo, SnapshotState, StopReason,
-        StoreError, Timestamp, VerifyReport,
+        Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, KnownModel, ListFilter,
+        ListPart, Message, MessageState, ModelId, NodeId, PurgeReport, Role, SearchHit, SnapshotInfo,
+        SnapshotState, StopReason, StoreError, Timestamp, VerifyReport,
     };
 }

@@ -64,6 +64,11 @@ impl Library {
         self.with(move |w| w.restore(id)).await
     }
 
+    /// Takes conversations out of the trash.
+    pub async fn restore_all(&self, ids: Vec<ConversationId>) -> Result<(), StoreError> {
+        self.with(move |w| ids.iter().try_for_each(|id| w.restore(*id))).await
+    }
+
     /// Erases one conversation for good.
     pub async fn purge(&self, id: ConversationId) -> Result<PurgeReport, StoreError> {
         self.with(move |w| w.purge(id)).await
@@ -72,6 +77,30 @@ impl Library {
     /// Erases everything in the trash for good.
     pub async fn empty_trash(&self) -> Result<PurgeReport, StoreError> {
         self.with(HistoryWriter::empty_trash).await
+    }
+
+    /// Keeps what is typed and not sent; `None` is the next new conversation's.
+    pub async fn save_draft(
+        &self,
+        conversation: Option<ConversationId>,
+        text: String,
+    ) -> Result<(), StoreError> {
+        self.with(move |w| w.save_draft(conversation, &text)).await
+    }
+
+    /// What was typed for the next new conversation and not sent.
+    pub async fn new_draft(&self) -> Result<String, StoreError> {
+        self.with(|w| w.draft(None)).await
+    }
+
+    /// What the person chose, as the caller keeps it.
+    pub async fn preferences(&self) -> Result<Option<serde_json::Value>, StoreError> {
+        self.with(|w| w.preferences()).await
+    }
+
+    /// Keeps what the person chose.
+    pub async fn save_preferences(&self, value: serde_json::Value) -> Result<(), StoreError> {
+        self.with(move |w| w.save_preferences(&value)).await
     }
 
     /// Shows another branch of a conversation.

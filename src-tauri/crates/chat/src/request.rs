@@ -29,10 +29,22 @@ pub enum Ask {
         /// The message.
         text: String,
     },
+    /// A message of the person, written anew: a branch beside it.
+    Edit {
+        /// The person's message.
+        message: NodeId,
+        /// What it says now.
+        text: String,
+    },
     /// Another answer to the same message: a branch beside the present one.
     Regenerate {
         /// The answer that is not good enough.
         answer: NodeId,
+    },
+    /// An answer to a message that has none.
+    Retry {
+        /// The person's message.
+        message: NodeId,
     },
 }
 
@@ -112,6 +124,8 @@ pub enum TurnEvent {
         /// The message.
         message: NodeId,
     },
+    /// Another turn goes on; this one begins after it.
+    Queued,
     /// The model is being loaded.
     Loading {
         /// 0 to 1.
@@ -149,7 +163,12 @@ pub enum TurnEvent {
         node: NodeId,
     },
     /// More of the answer.
-    Text(String),
+    Text {
+        /// What came since the last one.
+        text: String,
+        /// Tokens sampled so far.
+        tokens: u32,
+    },
     /// The answer could not be kept so far; it goes on.
     NotKept {
         /// Stable snake-case word.

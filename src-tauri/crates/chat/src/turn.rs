@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 
 use crate::answer::GrowingAnswer;
 use crate::deaths::{Action, Deaths};
+use crate::open_turns::OpenTurns;
 use crate::places::model_path;
 use crate::prompt::{self, Known};
 use crate::receipt::account;
@@ -32,7 +33,8 @@ pub fn require_text(text: &str) -> Result<(), ChatError> {
     Ok(())
 }
 
-/// Takes turns. One at a time: there is one engine with one live context.
+/// Takes turns. The engine answers one at a time, with its one live context; a message that is sent
+/// meanwhile is kept at once and waits.
 #[derive(Debug)]
 pub struct Chat {
     library: Library,
@@ -40,7 +42,8 @@ pub struct Chat {
     pub(crate) world: Arc<dyn World>,
     /// Guards the counts of deaths; held for one look-up.
     deaths: Mutex<Deaths>,
-    /// Held for a whole turn: the next one waits. Guards the live state that is not kept yet.
+    /// Held from the engine's first to its last part in a turn: the next one waits, first come first served.
+    /// Guards the live state that is not kept yet.
     pub(crate) turn: tokio::sync::Mutex<Option<Unsaved>>,
     pub(crate) snapshots: Option<Snapshots>,
     /// Held while a state goes to the disk: one after the other.
@@ -53,6 +56,7 @@ pub struct Chat {
     pub(crate) live: Mutex<Option<ConversationId>>,
     /// Guards the sizes of the latest states, in bytes; held for one look-up.
     pub(crate) state_sizes: Mutex<HashMap<ConversationId, u64>>,
+    open: OpenTurns,
 }
 
 /// A message that waits for its answer.
@@ -91,6 +95,7 @@ impl Chat {
             patient: true,
             live: Mutex::default(),
             state_sizes: Mutex::default(),
+            open: OpenTurns::default(),
         }
     }
 
@@ -120,12 +125,15 @@ impl Chat {
         events: mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
     ) -> Result<TurnOutcome, ChatError> {
-        let mut turn = self.turn.lock().await;
-        let asked = self.keep_message(&request).await?;
+        let conversation = self.conversation_of(&request.ask).await?;
+        let open = self.open.open(conversation, cancel)?;
+        let cancel = open.stopped();
+        let asked = self.keep_message(&request, conversation).await?;
         let kept = TurnEvent::Kept { conversation: asked.conversation.id, message: asked.message };
         // Here and below: an error only means that nobody listens.
         let _ = events.send(kept).await;
-        self.before_turn(&mut turn, Some(asked.conversation.id)).await;
+        let mut turn = self.wait_in_line(&events, cancel.clone()).await?;
+        self.before_turn(&mut turn, Some(conversation)).await;
         let action = Action::Answer(asked.conversation.id);
         loop {
             let load_ms = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true).await?;
@@ -140,6 +148,53 @@ impl Chat {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Where a turn belongs; a first message gets a conversation's id.
+    async fn conversation_of(&self, ask: &Ask) -> Result<ConversationId, ChatError> {
+        let message = match ask {
+            Ask::Begin { .. } => return Ok(ConversationId::new(self.world.now(), self.world.random())),
+            Ask::Continue { conversation, .. } => return Ok(*conversation),
+            Ask::Regenerate { answer } => *answer,
+            Ask::Edit { message, .. } | Ask::Retry { message } => *message,
+        };
+        Ok(self.library.with(move |w| w.message(message)).await?.conversation)
+    }
+
+    /// Waits for the turns that were asked for before.
+    async fn wait_in_line(
+        &self,
+        events: &mpsc::Sender<TurnEvent>,
+        mut cancel: watch::Receiver<bool>,
+    ) -> Result<tokio::sync::MutexGuard<'_, Option<Unsaved>>, ChatError> {
+        if let Ok(turn) = self.turn.try_lock() {
+            return Ok(turn);
+        }
+        let _ = events.send(TurnEvent::Queued).await;
+        tokio::select! {
+            turn = self.turn.lock() => Ok(turn),
+            Ok(_) = cancel.wait_for(|cancelled| *cancelled) => {
+                Err(ChatError::Engine { error: Fault::Cancelled.into(), message_kept: true })
+            }
+        }
+    }
+
+    /// Ends the turn of a conversation soon, or takes it out of the line. False where there is none.
+    pub fn stop(&self, conversation: ConversationId) -> bool {
+        self.open.stop(conversation)
+    }
+
+    /// Puts conversations into the trash. An answer that is being written there ends, and is kept.
+    pub async fn trash(&self, ids: Vec<ConversationId>, now: Timestamp) -> Result<(), StoreError> {
+        for id in &ids {
+            self.stop(*id);
+        }
+        self.library.with(move |w| ids.iter().try_for_each(|id| w.trash(*id, now))).await
+    }
+
+    /// Ends all turns, lets none begin, and waits until what came of them is kept.
+    pub async fn close(&self) {
+        self.open.close().await;
     }
 
     fn deaths(&self) -> MutexGuard<'_, Deaths> {
@@ -180,7 +235,11 @@ impl Chat {
     }
 
     /// Puts the person's message on the disk before the engine hears of it.
-    async fn keep_message(&self, request: &TurnRequest) -> Result<Asked, ChatError> {
+    async fn keep_message(
+        &self,
+        request: &TurnRequest,
+        conversation: ConversationId,
+    ) -> Result<Asked, ChatError> {
         let now = self.world.now();
         let model = ModelRef {
             path: request.model.display().to_string(),
@@ -191,7 +250,7 @@ impl Chat {
             Ask::Begin { text, system } => {
                 require_text(&text)?;
                 let new = NewConversation {
-                    id: ConversationId::new(now, self.world.random()),
+                    id: conversation,
                     title: prompt::title_of(&text),
                     title_source: TitleSource::Derived,
                     model: Some(model),
@@ -215,7 +274,7 @@ impl Chat {
                     })
                     .await?)
             }
-            Ask::Continue { conversation, parent, text } => {
+            Ask::Continue { parent, text, .. } => {
                 require_text(&text)?;
                 let found = self.library.with(move |w| w.conversation(conversation)).await?;
                 not_trashed(&found)?;
@@ -233,9 +292,30 @@ impl Chat {
                     })
                     .await?)
             }
+            Ask::Edit { message: edited, text } => {
+                require_text(&text)?;
+                let found = self.library.with(move |w| w.conversation(conversation)).await?;
+                not_trashed(&found)?;
+                let edited = self.library.with(move |w| w.message(edited)).await?;
+                if edited.role != Role::User {
+                    return Err(ChatError::BadRequest {
+                        what: "Only a message of yours can be written anew.",
+                        remedy: "Choose the message, not the answer to it.",
+                    });
+                }
+                Ok(self
+                    .library
+                    .with(move |w| {
+                        w.set_model(conversation, Some(&model))?;
+                        let parent = edited.parent;
+                        let user = NewMessage { id: message, conversation, parent, role: Role::User, text };
+                        w.append_message(&user)?;
+                        asked(w, conversation, message)
+                    })
+                    .await?)
+            }
             Ask::Regenerate { answer } => {
                 let answer = self.library.with(move |w| w.message(answer)).await?;
-                let conversation = answer.conversation;
                 let found = self.library.with(move |w| w.conversation(conversation)).await?;
                 not_trashed(&found)?;
                 let (Role::Assistant, Some(message)) = (answer.role, answer.parent) else {
@@ -252,7 +332,29 @@ impl Chat {
                     })
                     .await?)
             }
+            Ask::Retry { message } => self.waiting_again(conversation, message, model).await,
         }
+    }
+
+    /// A message of the person that has no answer.
+    async fn waiting_again(
+        &self,
+        conversation: ConversationId,
+        message: NodeId,
+        model: ModelRef,
+    ) -> Result<Asked, ChatError> {
+        let found = self.library.with(move |w| w.conversation(conversation)).await?;
+        not_trashed(&found)?;
+        let waiting = self.library.with(move |w| asked(w, conversation, message)).await?;
+        let is_theirs = waiting.path.last().is_some_and(|message| message.role == Role::User);
+        if !is_theirs || waiting.alternatives > 0 {
+            return Err(ChatError::BadRequest {
+                what: "Only a message of yours that has no answer can be sent again.",
+                remedy: "Ask for another answer instead.",
+            });
+        }
+        self.library.with(move |w| w.set_model(conversation, Some(&model))).await?;
+        Ok(waiting)
     }
 
     async fn ensure_loaded(

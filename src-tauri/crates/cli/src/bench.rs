@@ -173,7 +173,7 @@ async fn decode(
 async fn first_token(mut events: mpsc::Receiver<TurnEvent>) -> Option<Instant> {
     let mut first = None;
     while let Some(event) = events.recv().await {
-        if matches!(event, TurnEvent::Text(_)) {
+        if matches!(event, TurnEvent::Text { .. }) {
             first.get_or_insert_with(Instant::now);
         }
     }

@@ -247,11 +247,12 @@ async fn show(mut events: mpsc::Receiver<TurnEvent>, out: Out) -> Option<(Conver
     let mut kept = None;
     while let Some(event) = events.recv().await {
         match event {
-            TurnEvent::Text(text) => out.stream(&text),
+            TurnEvent::Text { text, .. } => out.stream(&text),
             TurnEvent::Kept { conversation, message } => {
                 out.step(&format!("kept {conversation} {message}"));
                 kept = Some((conversation, message));
             }
+            TurnEvent::Queued => out.step("waiting for another turn"),
             TurnEvent::Loading { fraction } => out.step(&format!("loading {:.0} %", fraction * 100.0)),
             TurnEvent::Resumed { path, reason } => {
                 let why = reason.map(|reason| format!(": {}", reason.message)).unwrap_or_default();

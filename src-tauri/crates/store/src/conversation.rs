@@ -110,6 +110,15 @@ pub struct ConversationSummary {
     pub text_bytes: u64,
 }
 
+/// Part of the list of conversations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPart {
+    /// The rows from the wanted place on.
+    pub rows: Vec<ConversationSummary>,
+    /// Rows in the whole list.
+    pub total: u32,
+}
+
 impl Conversation {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -186,6 +195,25 @@ impl History {
         )?;
         let rows = statement.query_map([filter.trashed], ConversationSummary::from_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Part of [`History::list`] without the trash: costs as much as the part, not as the whole.
+    pub fn list_part(&self, offset: u32, limit: u32) -> Result<ListPart, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT c.*,
+                    (SELECT coalesce(sum(role <> 'system'), 0) FROM messages m
+                     WHERE m.conversation = c.id) AS message_count,
+                    (SELECT coalesce(sum(octet_length(m.text)), 0) FROM messages m
+                     WHERE m.conversation = c.id) AS text_bytes
+             FROM (SELECT * FROM conversations WHERE trashed_at IS NULL
+                   ORDER BY updated DESC, seq DESC LIMIT ?1 OFFSET ?2) c
+             ORDER BY c.updated DESC, c.seq DESC",
+        )?;
+        let rows = statement.query_map([limit, offset], ConversationSummary::from_row)?;
+        let rows = rows.collect::<Result<_, _>>()?;
+        let sql = "SELECT count(*) FROM conversations WHERE trashed_at IS NULL";
+        let total = self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(ListPart { rows, total })
     }
 }
 

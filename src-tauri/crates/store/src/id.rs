@@ -169,6 +169,11 @@ ulid_newtype! {
     SnapshotId, "snapshot"
 }
 
+ulid_newtype! {
+    /// Names a model file that is known.
+    ModelId, "model"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

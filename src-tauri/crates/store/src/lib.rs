@@ -4,8 +4,9 @@
 //! - [`DataDir`] knows where each file lies; [`WriterLock`] lets one process at a time write there.
 //! - [`History`] reads, beside a live writer too; [`HistoryWriter`] adds every change. A change that
 //!   returns `Ok` is on the disk; one that returns an error changed nothing.
-//! - `conversation`, `message`, `answer` and `search` each hold a table's SQL, its row types and its
-//!   queries; `schema` strings their SQL into versions and upgrades older files, after a backup.
+//! - `conversation`, `message`, `answer`, `search`, `draft`, `preference` and `known_model` each hold a
+//!   table's SQL, its row types and its queries; `schema` strings their SQL into versions and upgrades
+//!   older files, after a backup.
 //! - [`SnapshotStore`] writes saved states and [`SnapshotReader`] reads them, in chunks cut by [`Split`];
 //!   `snapshots` says which of its modules holds what.
 //! - Nothing here reads a clock or makes randomness: moments and ids are passed in.
@@ -18,12 +19,15 @@
 mod answer;
 mod conversation;
 mod data_dir;
+mod draft;
 mod error;
 mod history;
 mod id;
 mod integrity;
+mod known_model;
 mod lock;
 mod message;
+mod preference;
 mod purge;
 mod schema;
 mod search;
@@ -32,13 +36,14 @@ mod tokens;
 
 pub use answer::{FinishedAnswer, NewAnswer, StopReason};
 pub use conversation::{
-    Conversation, ConversationSummary, ListFilter, ModelRef, NewConversation, TitleSource,
+    Conversation, ConversationSummary, ListFilter, ListPart, ModelRef, NewConversation, TitleSource,
 };
 pub use data_dir::DataDir;
 pub use error::StoreError;
 pub use history::{History, HistoryWriter, Opening};
-pub use id::{ConversationId, NodeId, SnapshotId, Timestamp};
+pub use id::{ConversationId, ModelId, NodeId, SnapshotId, Timestamp};
 pub use integrity::{IndexCheck, IntegrityReport};
+pub use known_model::KnownModel;
 pub use lock::{Holder, WriterLock};
 pub use message::{Message, MessageState, NewMessage, Role};
 pub use purge::PurgeReport;

@@ -1,6 +1,7 @@
 //! Messages: nodes of a conversation's tree. Nothing is overwritten but a title, a place in the
 //! tree, or an answer that is still being written.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -272,6 +273,46 @@ impl History {
         )
     }
 
+    /// The versions beside each message of `path`, itself included, oldest first: all of its role that
+    /// follow the same message.
+    pub fn versions_along(&self, path: &[Message]) -> Result<Vec<Vec<NodeId>>, StoreError> {
+        let Some(conversation) = path.first().map(|message| message.conversation) else {
+            return Ok(Vec::new());
+        };
+        // One look at the tree, not one a message.
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT parent, role, id FROM messages WHERE conversation = ?1 ORDER BY seq")?;
+        let mut beside: HashMap<(Option<NodeId>, Role), Vec<NodeId>> =
+            path.iter().map(|message| ((message.parent, message.role), Vec::new())).collect();
+        let mut rows = statement.query([conversation])?;
+        while let Some(row) = rows.next()? {
+            if let Some(versions) = beside.get_mut(&(row.get(0)?, row.get(1)?)) {
+                versions.push(row.get(2)?);
+            }
+        }
+        let of = |message: &Message| beside.get(&(message.parent, message.role)).cloned();
+        Ok(path.iter().map(|message| of(message).unwrap_or_default()).collect())
+    }
+
+    /// The end of the branch below `node` that was added to last; `node` itself where nothing follows.
+    pub fn newest_end(&self, node: NodeId) -> Result<NodeId, StoreError> {
+        let newest: Option<NodeId> = self
+            .conn
+            .prepare_cached(
+                "WITH RECURSIVE below (id, seq) AS (
+                     SELECT id, seq FROM messages WHERE id = ?1
+                     UNION
+                     SELECT m.id, m.seq FROM messages m JOIN below ON m.parent = below.id
+                     WHERE m.conversation = (SELECT conversation FROM messages WHERE id = ?1)
+                 )
+                 SELECT id FROM below ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row([node], |row| row.get(0))
+            .optional()?;
+        newest.ok_or_else(|| not_found(node))
+    }
+
     fn messages_where(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Message>, StoreError> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let rows = statement.query_map(params, Message::from_row)?;
@@ -281,8 +322,7 @@ impl History {
 
 /// Puts a path in order, root first, by following the parents up from `leaf`.
 fn order_by_parent(path: &mut Vec<Message>, leaf: NodeId) {
-    let mut by_id: std::collections::HashMap<NodeId, Message> =
-        path.drain(..).map(|message| (message.id, message)).collect();
+    let mut by_id: HashMap<NodeId, Message> = path.drain(..).map(|message| (message.id, message)).collect();
     let mut next = Some(leaf);
     while let Some(message) = next.and_then(|id| by_id.remove(&id)) {
         next = message.parent;

@@ -9,13 +9,16 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use crate::data_dir::{private_dir, private_file, sync_dir};
-use crate::{DataDir, StoreError, Timestamp, conversation, message, search};
+use crate::{DataDir, StoreError, Timestamp, conversation, draft, known_model, message, preference, search};
 
 /// One upgrade: the SQL of each table that it touches, in order.
 pub(crate) type Step = &'static [&'static str];
 
 /// Every released upgrade. Entries are only ever added: version N is the result of the first N.
-pub(crate) const RELEASED: &[Step] = &[&[APPLICATION, conversation::V1, message::V1, search::V1]];
+pub(crate) const RELEASED: &[Step] = &[
+    &[APPLICATION, conversation::V1, message::V1, search::V1],
+    &[draft::V2, preference::V2, known_model::V2],
+];
 
 /// `RPRS`: tells Reprise's files from any other SQLite database.
 const APPLICATION_ID: u32 = 0x5250_5253;

@@ -6,5 +6,7 @@ mod bench_desk;
 mod branches;
 mod deaths;
 mod library;
+mod models;
+mod queue;
 mod resume;
 mod turns;

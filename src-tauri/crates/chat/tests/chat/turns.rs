@@ -86,7 +86,7 @@ async fn a_stopped_answer_is_kept_as_far_as_it_came() {
     let desk = Desk::new();
     desk.script.on_answer(vec![Act::Say("half an ans".to_owned()), Act::Babble]);
     let mut turn = desk.start(first("go"));
-    turn.until(|e| matches!(e, TurnEvent::Text(_))).await;
+    turn.until(|e| matches!(e, TurnEvent::Text { .. })).await;
     turn.cancel.send(true).unwrap();
     let outcome = turn.finish().await.unwrap();
     assert_eq!(outcome.stop, StopReason::Cancelled);
@@ -148,7 +148,7 @@ async fn a_stream_without_a_pause_is_kept_too() {
     while desk.message(node).text.is_empty() {
         assert!(Instant::now() < deadline);
         // Reading keeps the stream flowing.
-        turn.until(|e| matches!(e, TurnEvent::Text(_))).await;
+        turn.until(|e| matches!(e, TurnEvent::Text { .. })).await;
     }
     turn.cancel.send(true).unwrap();
     turn.finish().await.unwrap();

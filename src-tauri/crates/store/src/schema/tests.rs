@@ -6,7 +6,10 @@ use super::*;
 use crate::{ConversationId, History, HistoryWriter, Holder, NewConversation, TitleSource};
 
 /// Released SQL never changes: files made by it are out there. A new version gets a new line.
-const RELEASED_HASHES: &[&str] = &["9f8d88b000f6ac91673ebba8e31712ff0efaec1618b522f74f60081bad2a96b7"];
+const RELEASED_HASHES: &[&str] = &[
+    "9f8d88b000f6ac91673ebba8e31712ff0efaec1618b522f74f60081bad2a96b7",
+    "f421f3be1bc9df18f76288dcbfde0d2bacfc3f98ded1a34b21252ef0bd67d76a",
+];
 
 #[test]
 fn released_sql_is_frozen() {
@@ -19,6 +22,18 @@ fn released_sql_is_frozen() {
 fn the_application_id_is_the_same_in_sql_and_code() {
     assert!(APPLICATION.contains(&format!("0x{APPLICATION_ID:x}")));
     assert_eq!(&APPLICATION_ID.to_be_bytes(), b"RPRS");
+}
+
+#[test]
+fn a_library_of_the_first_version_opens_with_all_it_holds() {
+    let place = Place::of_v1();
+    let writer = place.open(RELEASED).unwrap();
+    assert!(writer.opening().backup.is_some());
+    assert_eq!(writer.list(crate::ListFilter::default()).unwrap()[0].title, "kept");
+    assert_eq!(writer.draft(None).unwrap(), "");
+    assert!(writer.integrity_check().unwrap().is_ok());
+    drop(writer);
+    assert_eq!(place.version(), 2);
 }
 
 const NEXT: Step =
@@ -185,7 +200,7 @@ fn an_unfinished_backup_is_removed() {
     let place = Place::of_v1();
     fs::create_dir(place.data.backups()).unwrap();
     let partial = place.data.backups().join(UNFINISHED);
-    for (steps, backups) in [(RELEASED, 0), (V2, 1)] {
+    for (steps, backups) in [(&RELEASED[..1], 0), (V2, 1)] {
         fs::write(&partial, "half of it").unwrap();
         drop(place.open(steps).unwrap());
         assert!(!partial.exists());
@@ -223,7 +238,7 @@ fn a_newer_library_with_a_journal_is_left_untouched() {
     let before = of_interest(&crashed);
     assert!(before.iter().any(|(path, bytes)| path.ends_with("history.db-wal") && !bytes.is_empty()));
     let error = crashed.open(RELEASED).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 2, .. }), "{error:?}");
     assert_eq!(of_interest(&crashed), before);
 }
 
@@ -241,7 +256,7 @@ fn a_beginning_cut_off_is_begun_again() {
     let place = Place::new();
     fs::write(beside(&place.data.history_db(), ".new"), "half of it").unwrap();
     drop(place.open(RELEASED).unwrap());
-    assert_eq!(place.version(), 1);
+    assert_eq!(place.version(), version_of(RELEASED));
 }
 
 #[cfg(unix)]
@@ -252,7 +267,7 @@ fn odd_paths_work() {
     for name in [&b"50% #1? & more"[..], "数据 \u{1F600}".as_bytes(), b"not utf-8 \xFF"] {
         let root = dir.path().join(std::ffi::OsStr::from_bytes(name));
         let data = DataDir::create(&root).unwrap();
-        drop(History::open_writer_at(&data, &Holder::this_process("test", NOW), RELEASED).unwrap());
+        drop(History::open_writer_at(&data, &Holder::this_process("test", NOW), &RELEASED[..1]).unwrap());
         open_unchanging(&data.history_db()).unwrap();
         let writer = History::open_writer_at(&data, &Holder::this_process("test", NOW), V2).unwrap();
         assert!(writer.opening().backup.as_ref().unwrap().exists());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod child;
+mod choices;
 mod crash;
 mod damage;
 mod file_hashes;
