@@ -47,7 +47,7 @@ impl Pace {
     /// Takes a new measurement in; recent ones count for more.
     pub(crate) fn learn(known: &mut Option<f64>, measured: f64) {
         if measured.is_finite() && measured > 0.0 {
-            *known = Some(known.map_or(measured, |known| (known + measured) / 2.0));
+            *known = Some(known.map_or(measured, |known| f64::midpoint(known, measured)));
         }
     }
 }

@@ -167,9 +167,9 @@ impl Run<'_> {
                 let quiet = matches!(why.code, "disabled" | "state_unavailable" | "overtaken");
                 let what = format!("The state was not kept, so the text is read next time. {}", why.message);
                 if quiet {
-                    self.out.step(&what)
+                    self.out.step(&what);
                 } else {
-                    self.out.tell(&what)
+                    self.out.tell(&what);
                 }
                 None
             }

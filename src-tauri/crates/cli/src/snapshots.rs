@@ -103,9 +103,10 @@ fn verify(dir: &DataDir, out: &Out) -> Result<ExitCode, Failure> {
         "ms": ms,
     });
     out.result(&result, || {
-        let lines: String = report.bad.iter().map(|bad| format!("{}: {}\n", bad.id, bad.why)).collect();
+        let lines: Vec<String> = report.bad.iter().map(|bad| format!("{}: {}\n", bad.id, bad.why)).collect();
         format!(
-            "{lines}{} of {} snapshots are as they were saved; {} bytes read in {}.",
+            "{}{} of {} snapshots are as they were saved; {} bytes read in {}.",
+            lines.concat(),
             report.ok,
             report.checked,
             grouped(report.bytes),

@@ -7,6 +7,7 @@ use crate::message::{EventFrame, RequestFrame};
 
 /// What comes out of a worker's control path.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every one is an event")]
 pub enum Incoming {
     /// A frame.
     Event(EventFrame),

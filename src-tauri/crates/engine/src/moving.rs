@@ -85,17 +85,11 @@ impl Moving {
                 let Ok(room) = state_in.reserve().await else {
                     return std::future::pending().await;
                 };
-                match source.recv().await.filter(|frame| frame.len() <= MAX_STATE) {
-                    Some(frame) => {
-                        let bytes = frame.len() as u64;
-                        room.send(frame);
-                        Step::Moved(bytes)
-                    }
-                    None => {
-                        room.send(Vec::new());
-                        Step::GaveUp
-                    }
-                }
+                let frame = source.recv().await.filter(|frame| frame.len() <= MAX_STATE);
+                let step = frame.as_ref().map_or(Step::GaveUp, |frame| Step::Moved(frame.len() as u64));
+                // An empty one tells the worker that no more will come.
+                room.send(frame.unwrap_or_default());
+                step
             }
             _ => std::future::pending().await,
         }

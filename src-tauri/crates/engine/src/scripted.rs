@@ -259,7 +259,6 @@ impl ScriptedWorker {
                     Event::Discarded
                 }
                 request if request.moves_state() => self.move_state(request).await?,
-                Request::Cancel { .. } => continue,
                 Request::Shutdown => return Ok(()),
                 _ => continue,
             };

@@ -207,7 +207,9 @@ mod tests {
     fn pieces_at_equal_distances_become_one_stripe_and_keep_their_order() {
         let check = |spans: &[(u64, u64)], stripes: usize| {
             let mut pieces = Pieces::default();
-            spans.iter().for_each(|(offset, len)| pieces.push(*offset, *len));
+            for (offset, len) in spans {
+                pieces.push(*offset, *len);
+            }
             assert_eq!(pieces.spans().collect::<Vec<_>>(), spans);
             assert_eq!(pieces.0.len(), stripes, "{pieces:?}");
             assert_eq!(pieces.bytes(), spans.iter().map(|(_, len)| len).sum::<u64>());

@@ -23,7 +23,7 @@ pub(crate) fn fingerprint(probe: &[TokenId], logits: &[f32]) -> Fingerprint {
     let mut bytes = Vec::with_capacity(4096);
     for part in logits.chunks(1024) {
         bytes.clear();
-        part.iter().for_each(|logit| bytes.extend(logit.to_le_bytes()));
+        bytes.extend(part.iter().flat_map(|logit| logit.to_le_bytes()));
         hasher.update(&bytes);
     }
     let largest = logits.iter().copied().max_by(f32::total_cmp).unwrap_or_default();

@@ -267,7 +267,9 @@ mod tests {
 
     fn pieces(spans: &[(u64, u64)]) -> Pieces {
         let mut pieces = Pieces::default();
-        spans.iter().for_each(|(offset, len)| pieces.push(*offset, *len));
+        for (offset, len) in spans {
+            pieces.push(*offset, *len);
+        }
         pieces
     }
 
@@ -301,6 +303,7 @@ mod tests {
         shelf.release(first);
         assert!(shelf.image(second).is_ok(), "releasing one that is gone changes nothing");
         shelf.release(second);
-        assert_eq!(shelf.buffer().as_ptr(), place);
+        let third = shelf.buffer();
+        assert_eq!(third.as_ptr(), place);
     }
 }

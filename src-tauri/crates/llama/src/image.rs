@@ -159,9 +159,9 @@ mod tests {
     fn image(cells: u32, v_trans: bool) -> Vec<u8> {
         let mut image = Vec::new();
         let mut put = |number: u32| image.extend(number.to_le_bytes());
-        [MAGIC, 0, 1, cells].map(&mut put);
+        [MAGIC, 0, 1, cells].into_iter().for_each(&mut put);
         (0..cells).for_each(|position| [position, 1, 0].into_iter().for_each(&mut put));
-        [u32::from(v_trans), 2, 0, 0].map(&mut put);
+        [u32::from(v_trans), 2, 0, 0].into_iter().for_each(&mut put);
         for row in [8_u32, 6] {
             for layer in 0..2_u8 {
                 image.extend(1_i32.to_le_bytes());

@@ -144,7 +144,7 @@ impl Worker<'_> {
         };
         let captured = self.captured.clone();
         let renderer = self.renderer.clone();
-        let shelf = self.shelf.clone();
+        let images = self.shelf.clone();
         let machine = machine(&self.backends);
         let reply = self.outbox.on(id);
         let next = match model::load(&llama, spec, &reply, &captured) {
@@ -159,7 +159,7 @@ impl Worker<'_> {
                     captured: &captured,
                     renderer: &renderer,
                     access: self.access,
-                    shelf: &shelf,
+                    shelf: &images,
                     machine: &machine,
                 },
             ) {

@@ -226,7 +226,8 @@ async fn another_model_or_setting_keeps_the_snapshot_for_later() {
 
 #[tokio::test]
 async fn a_cache_that_is_gone_costs_time_and_no_words() {
-    let damage: [(&str, fn(&std::path::Path)); 4] = [
+    type Damage = fn(&std::path::Path);
+    let damage: [(&str, Damage); 4] = [
         ("deleted", |file| fs::remove_file(file).unwrap()),
         ("empty", |file| fs::write(file, b"").unwrap()),
         ("text", |file| fs::write(file, "this is no database\n".repeat(9999)).unwrap()),

@@ -5,6 +5,7 @@
 //! `docs/VERIFICATION.md` (`make verification`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "the table is what it is run for")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -216,8 +217,8 @@ async fn every_broken_backend_is_found_out() {
             let judged = |bench: &Bench, reference: &Exported, restored: &Restored| {
                 let state = bench.info.state.as_ref().unwrap();
                 assert_eq!(restored.fault, None, "only the challenge may tell");
-                let saved = saver.info.state.as_ref().unwrap().class.clone();
-                let reference = Reference { fingerprints: reference.fingerprints.clone(), class: saved };
+                let then = saver.info.state.as_ref().unwrap().class.clone();
+                let reference = Reference { fingerprints: reference.fingerprints.clone(), class: then };
                 let verdict = judge(&reference, &state.class, &restored.fingerprints, &state.controls);
                 let pairs = reference.fingerprints.iter().zip(&restored.fingerprints);
                 (verdict.passed, pairs.map(|(a, b)| distance(a, b)).fold(0.0, f64::max))

@@ -69,7 +69,7 @@ fn six_turns(sampling: &[&str]) {
         if index > 0 {
             is_restored(&turn);
         }
-        conversation = text(&turn["conversation"]).to_owned();
+        text(&turn["conversation"]).clone_into(&mut conversation);
     }
 }
 

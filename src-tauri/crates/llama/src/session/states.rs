@@ -210,8 +210,8 @@ impl Session<'_> {
     /// Decodes each probe behind the live state, takes its logits down, and removes its cells.
     fn ask(&mut self, probes: &[Vec<TokenId>]) -> Result<Vec<Fingerprint>, Fault> {
         let end = self.live.len();
-        let asked = probes.iter().map(|probe| self.ask_one(probe, end)).collect();
-        if matches!(asked, Err::<Vec<_>, _>(_)) {
+        let asked: Result<Vec<_>, _> = probes.iter().map(|probe| self.ask_one(probe, end)).collect();
+        if asked.is_err() {
             // Cells may be left behind.
             self.context = None;
             self.live.clear();
