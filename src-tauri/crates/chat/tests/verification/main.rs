@@ -2,7 +2,7 @@
 //! never read what they are given. Nothing but the challenge can tell: sizes, positions and seals are right.
 //!
 //! A short round runs with the tests; `REPRISE_VERIFICATION=full` runs the one whose table is in
-//! `docs/VERIFICATION.md` (`make verification`).
+//! `docs/VERIFICATION.md`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the table is what it is run for")]
