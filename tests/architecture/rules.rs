@@ -31,6 +31,7 @@ const HOMES: &[(&str, &str)] = &[
     ("llama-cpp-*", "reprise-llama"),
     ("nvml-wrapper*", "reprise-hardware"),
     ("sysinfo", "reprise-hardware"),
+    ("fs4", "reprise-hardware"),
     ("ts-rs*", "reprise-protocol"),
 ];
 

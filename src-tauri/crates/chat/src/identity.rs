@@ -39,20 +39,21 @@ pub(crate) fn identity(
     identity
 }
 
-/// A differing field, in words that follow "because".
-pub(crate) fn in_words(field: &str) -> String {
-    match field {
-        "format" | "engine" => "Reprise and its engine were updated since this snapshot".to_owned(),
-        "model" => "the model file changed since this snapshot".to_owned(),
-        "vocabulary_and_template" => "the model's vocabulary or chat template changed".to_owned(),
-        "kv_type" | "image.k" | "image.v" => "the type of the KV cache changed".to_owned(),
-        "flash_attention" | "image.v_trans" => "the way attention is computed changed".to_owned(),
-        "rope_freq_base" => "the RoPE base frequency changed".to_owned(),
+/// A differing field: what it is about, as a stable word, and in words that follow "because".
+pub(crate) fn in_words(field: &str) -> (&'static str, String) {
+    let (kind, words) = match field {
+        "format" | "engine" => ("engine", "Reprise and its engine were updated since this snapshot"),
+        "model" => ("model", "the model file changed since this snapshot"),
+        "vocabulary_and_template" => ("template", "the model's vocabulary or chat template changed"),
+        "kv_type" | "image.k" | "image.v" => ("kv_type", "the type of the KV cache changed"),
+        "flash_attention" | "image.v_trans" => ("flash_attention", "the way attention is computed changed"),
+        "rope_freq_base" => ("rope", "the RoPE base frequency changed"),
         "beyond_trained_context" => {
-            "the context's size crossed what the model was trained for, which changes positions".to_owned()
+            ("context", "the context's size crossed what the model was trained for, which changes positions")
         }
-        other => format!("the shape of the state changed ({other})"),
-    }
+        other => return ("shape", format!("the shape of the state changed ({other})")),
+    };
+    (kind, words.to_owned())
 }
 
 /// The files of a model: itself, and where it is the first of several shards

@@ -53,6 +53,9 @@ pub struct Reason {
     pub code: String,
     /// One sentence.
     pub message: String,
+    /// Of `identity`: what differs, as a stable snake-case word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
 
 /// One check of a restored state.

@@ -81,7 +81,13 @@ impl Resumption {
 
 /// A reason by its code.
 pub(crate) fn reason(code: &str, message: impl Into<String>) -> Reason {
-    Reason { code: code.to_owned(), message: message.into() }
+    Reason { code: code.to_owned(), message: message.into(), field: None }
+}
+
+/// A snapshot belongs to something else.
+fn differs(field: &str) -> Reason {
+    let (field, message) = identity::in_words(field);
+    Reason { code: "identity".to_owned(), message, field: Some(field.to_owned()) }
 }
 
 /// What an answer that nothing was restored for starts from.
@@ -194,7 +200,7 @@ impl Moment<'_> {
             } else if candidate.n_tokens < SHORTEST {
                 Some(reason("too_short", "so short a conversation is read faster than it is restored"))
             } else if let Some(field) = &candidate.identity_differs {
-                Some(reason("identity", identity::in_words(field)))
+                Some(differs(field))
             } else if usable < SHORTEST {
                 Some(reason("tokens", "the conversation before this point is not the one that was saved"))
             } else if usable <= prompt.live {
@@ -268,8 +274,7 @@ impl Moment<'_> {
         if let Err(field) = &identity {
             done.checks.push(check("integrity", true, sealed_ms, "the seal is whole"));
             done.checks.push(check("identity", false, identity_ms, format!("{field} differs")));
-            let reason = reason("identity", identity::in_words(field));
-            return Err(Attempt::Refused(Refusal { reason, fate: Fate::Keep }));
+            return Err(Attempt::Refused(Refusal { reason: differs(field), fate: Fate::Keep }));
         }
         let tokens_detail = format!("{common} of {} tokens", manifest.tokens.len());
         if !tokens_ok {

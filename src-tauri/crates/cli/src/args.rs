@@ -217,12 +217,33 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
+    /// Coming back to a conversation: from its state and from its text
+    Resume(Subject),
+    /// Keeping a state after a turn
+    Save(Subject),
     /// Round trips and state bytes between app and worker
     Ipc {
         /// Runs of each
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
+}
+
+/// The conversation that is measured.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Subject {
+    /// The model file
+    #[arg(long, value_name = "GGUF")]
+    pub(crate) model: PathBuf,
+    /// Its length in tokens
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(512..=1_000_000))]
+    pub(crate) tokens: u32,
+    /// Runs of each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// Element type of the KV cache
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = KvType::F16)]
+    pub(crate) kv_type: KvType,
 }
 
 fn number(text: &str) -> Result<f32, String> {

@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(positions, [0, 1, 2, 3, 4]);
         assert_eq!(table.len, bytes.len() as u64);
         let head = 16 + 5 * 12 + 16;
-        let expect = [(head + 12, 8), (head + 12 + 40 + 12, 8), (head + 128 - 12, 6), (head + 158 - 12, 6)];
+        let expect = [(head + 12, 8), (head + 12 + 40 + 12, 8), (head + 116, 6), (head + 158, 6)];
         for (region, (offset, row)) in table.regions.iter().zip(expect) {
             assert_eq!((region.offset, region.row, region.rows), (offset, row, 5));
         }

@@ -52,6 +52,9 @@ pub struct Reason {
     pub code: String,
     /// One sentence, in English.
     pub message: String,
+    /// Of `identity`: what differs, as a stable snake-case word.
+    #[serde(default)]
+    pub field: Option<String>,
 }
 
 /// One check of a snapshot.

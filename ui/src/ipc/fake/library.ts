@@ -62,12 +62,12 @@ export const receipts = {
   }),
   modelChanged: receipt("replayed", 3072, {
     ms: 13_900,
-    reason: { code: "identity", message: "the model file changed since this snapshot" },
+    reason: { code: "identity", message: "the model file changed since this snapshot", field: "model" },
     checks: checks.slice(0, 2).map((check, index) => ({ ...check, ok: index === 0 })),
   }),
   damaged: receipt("replayed", 2390, {
     ms: 10_900,
-    reason: { code: "integrity", message: "the snapshot was damaged and has been discarded" },
+    reason: { code: "integrity", message: "the snapshot was damaged and has been discarded", field: null },
     checks: checks.slice(0, 1).map((check) => ({ ...check, ok: false })),
   }),
 };

@@ -11,4 +11,8 @@ code: string,
 /**
  * One sentence, in English.
  */
-message: string, };
+message: string,
+/**
+ * Of `identity`: what differs, as a stable snake-case word.
+ */
+field: string | null, };

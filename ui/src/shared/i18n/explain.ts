@@ -20,6 +20,8 @@ export function explain(error: { code: string; message: string; remedy: string }
 }
 
 /** Why a conversation was replayed. */
-export function explainReason(reason: { code: string; message: string }): string {
-  return (locale() === "zh-CN" ? reasons[reason.code] : undefined) ?? reason.message;
+export function explainReason(reason: { code: string; message: string; field: string | null }): string {
+  if (locale() !== "zh-CN") return reason.message;
+  const exact = reason.field === null ? undefined : reasons[`${reason.code}.${reason.field}`];
+  return exact ?? reasons[reason.code] ?? reason.message;
 }

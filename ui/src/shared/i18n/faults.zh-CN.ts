@@ -90,16 +90,80 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     message: "升级对话记录失败，已保留原来的格式，没有丢失任何内容。",
     remedy: "释放一些磁盘空间后再试，或继续使用较早版本的 Reprise。",
   },
+  turn_open: { message: "这个对话的回答还在生成，所以没有发送任何内容。", remedy: "等它完成，或先停止它。" },
+  closing: { message: "Reprise 正在关闭，所以没有发送任何内容。", remedy: "重新启动 Reprise。" },
+  no_model: {
+    message: "没有选择模型，没有谁能回答。没有发送任何内容。",
+    remedy: "请先选择一个模型文件（GGUF）。",
+  },
+  many_files: {
+    message: "拖入了多个文件，而模型只能是其中一个。没有任何更改。",
+    remedy: "只拖入一个 .gguf 文件；分成多个部分的模型，拖入第一个。",
+  },
+  link_refused: { message: "没有打开这个链接。", remedy: "复制地址，看清楚之后再打开。" },
+  state_unavailable: {
+    message: "现在没有可以保存的状态。没有消息受影响。",
+    remedy: "继续对话即可：下次回答之后会保存。",
+  },
+  image_gone: { message: "更新的状态取代了这一个。没有消息受影响。", remedy: "无需操作。" },
+  bad_pieces: {
+    message: "引擎收到的状态不完整，没有使用。没有消息受影响。",
+    remedy: "无需操作：对话会从文字重放。",
+  },
+  snapshots_damaged: {
+    message: "快照文件已损坏。没有消息受影响，对话会从文字重放。",
+    remedy: "重新启动 Reprise；如果再次发生，请在关闭 Reprise 后删除数据文件夹中的 snapshots.db。",
+  },
+  snapshots_unusable: {
+    message: "无法读写快照。没有消息受影响，对话会从文字重放。",
+    remedy: "重新启动 Reprise；如果再次发生，请在关闭 Reprise 后删除数据文件夹中的 snapshots.db。",
+  },
+  disk_low: {
+    message: "磁盘剩余空间太少，所以没有保存状态。没有消息受影响。",
+    remedy: "释放一些磁盘空间，或为快照选择较小的空间上限。",
+  },
+  snapshots_full: {
+    message: "磁盘已满，没有保存状态。没有消息受影响。",
+    remedy: "释放一些磁盘空间，或为快照选择较小的空间上限。",
+  },
+  budget_full: {
+    message: "固定的快照占满了空间上限，没有保存状态。没有消息受影响。",
+    remedy: "取消固定某个快照，或选择较大的空间上限。",
+  },
+  chunk_missing: {
+    message: "没有保存状态：缺少一部分数据。没有消息受影响。",
+    remedy: "继续对话即可：下次回答之后会再次保存。",
+  },
+  snapshot_refused: {
+    message: "没有保存状态：它的数据前后不一致。没有消息受影响。",
+    remedy: "继续对话即可：下次回答之后会再次保存。",
+  },
 };
 
 /** 重放原因的中文说明。 */
 export const reasons: Record<string, string> = {
-  identity: "此快照之后模型文件已更改",
+  cancelled: "已取消恢复",
+  challenge: "快照未通过质询，已停用",
+  disabled: "快照已关闭",
+  engine_died: "引擎在写回快照时停止",
+  evicted: "快照已因空间上限而移除",
+  identity: "此快照属于另一个模型文件、引擎版本或设置",
+  "identity.context": "上下文大小越过了模型训练的长度，位置的计算随之改变",
+  "identity.engine": "此快照之后 Reprise 及其引擎已更新",
+  "identity.flash_attention": "注意力的计算方式已更改",
+  "identity.kv_type": "KV 缓存的类型已更改",
+  "identity.model": "此快照之后模型文件已更改",
+  "identity.rope": "RoPE 基频已更改",
+  "identity.shape": "状态的结构已更改",
+  "identity.template": "模型的词表或对话模板已更改",
   integrity: "快照已损坏，已丢弃",
-  tokens: "您修改了之前的消息",
-  edited: "您修改了之前的消息",
+  live: "当前上下文包含更多内容",
+  model_missing: "无法再读取模型文件",
   no_snapshot: "没有快照",
+  replay_cheaper: "在这台机器上重放更快",
+  restore: "快照无法写回，已停用",
+  tokens: "此处之前的对话与快照不同",
   too_short: "对话很短，重放更快",
-  restore: "快照无法写回，已丢弃",
-  challenge: "快照未通过质询，已丢弃",
+  unqualified: "快照由另一种设备或设置计算，无法验证",
+  unsupported: "还不能保存此模型的状态",
 };

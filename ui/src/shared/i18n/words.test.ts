@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { en } from "./en";
 import { explain, explainReason } from "./explain";
-import { faults } from "./faults.zh-CN";
+import { faults, reasons } from "./faults.zh-CN";
 import type { Key } from "./keys";
 import { pickLocale, setLocale, t } from "./translate.svelte";
 import { zhCN } from "./zh-CN";
@@ -82,6 +82,20 @@ test("every code that the app can send has Chinese words", () => {
   expect([...codes].filter((code) => faults[code] === undefined)).toEqual([]);
 });
 
+test("every reason of a receipt has Chinese words", () => {
+  const codes = new Set<string>();
+  for (const file of files(join(ui, "../src-tauri/crates/chat/src"), /\.rs$/)) {
+    const source = readFileSync(file, "utf8");
+    for (const [, code] of source.matchAll(/\b(?:reason|without)\(\s*"([a-z_]+)"/gu)) codes.add(code ?? "");
+  }
+  const words = readFileSync(join(ui, "../src-tauri/crates/chat/src/identity.rs"), "utf8");
+  const body = /fn in_words[\s\S]*?\n\}/u.exec(words)?.[0] ?? "";
+  for (const [, field] of body.matchAll(/\(\s*"([a-z_]+)",/gu)) codes.add(`identity.${field ?? ""}`);
+  // Fewer would mean that the sources are no longer read as they are written.
+  expect(codes.size).toBeGreaterThan(18);
+  expect([...codes].filter((code) => reasons[code] === undefined)).toEqual([]);
+});
+
 test("an error is told in the window's language, with the app's own sentence for what it names", () => {
   const error = { code: "disk_full", message: "The disk is full.", remedy: "Free some space." };
   expect(explain(error)).toEqual({ message: error.message, remedy: error.remedy, detail: null });
@@ -92,7 +106,7 @@ test("an error is told in the window's language, with the app's own sentence for
   });
   const unknown = { ...error, code: "never_heard_of" };
   expect(explain(unknown).message).toBe(error.message);
-  expect(explainReason({ code: "integrity", message: "…" })).toBe("快照已损坏，已丢弃");
+  expect(explainReason({ code: "integrity", message: "…", field: null })).toBe("快照已损坏，已丢弃");
 });
 
 test("counts take the form that their language has", () => {

@@ -25,7 +25,7 @@ fn chinese_and_emoji_go_round() {
     assert_eq!(column(rows, "id"), [text(&other["conversation"]), id], "the latest first");
     assert_eq!(rows[1]["title"], QUESTION);
     assert_eq!(rows[1]["messages"], 2);
-    assert_eq!(rows[1]["snapshot"], false);
+    assert_eq!(rows[1]["snapshot"], true);
     assert_eq!(rows[1]["bytes"], (QUESTION.len() + answer.len()) as u64);
 
     let exported = place.json(["history", "export", id]);
@@ -98,7 +98,7 @@ fn trash_restore_and_purge() {
     place.chat("Go on.", 4, &["--conversation", id]);
 
     let purged = place.json(["history", "purge", id]);
-    assert_eq!(keys(&purged), "backups conversation journal_erased messages purged");
+    assert_eq!(keys(&purged), "backups conversation journal_erased messages purged snapshots");
     assert_eq!(purged["messages"], 4);
     assert_eq!(listed(), (nothing(), nothing()));
     place.fails("not_found", ["history", "show", id]);

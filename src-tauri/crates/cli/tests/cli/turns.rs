@@ -194,6 +194,7 @@ fn people_read_the_answer_and_what_it_took() {
     assert_eq!(ended.code, Some(0));
     assert!(!ended.stdout.trim().is_empty() && ended.stdout.ends_with('\n'));
     assert!(ended.stderr.starts_with("[Started from the text, "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("ended at the limit · conversation 0"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ended at the limit · saved in "), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" · conversation 0"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("rror"), "{}", ended.stderr);
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use reprise_engine::message::PROTOCOL_VERSION;
 use reprise_engine::process::EngineFolder;
 use reprise_engine::{Death, Direction, EngineError, EngineHandle, Fault, Limits};
 use tempfile::TempDir;
@@ -142,8 +143,8 @@ async fn a_program_that_does_not_introduce_itself() {
 
 #[tokio::test]
 async fn a_program_of_another_version_is_understood_well_enough_to_say_so() {
-    let sentence = "The engine is of another version (protocol 9, expected 1).";
-    fails_to_start_within("speaks_of_the_future", patient(), 1, sentence).await;
+    let sentence = format!("The engine is of another version (protocol 9, expected {PROTOCOL_VERSION}).");
+    fails_to_start_within("speaks_of_the_future", patient(), 1, &sentence).await;
 }
 
 /// Starts two workers that never get as far as a whole frame.

@@ -38,7 +38,10 @@ async fn no_worker_is_started_before_it_is_needed() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_of_another_version_is_refused_and_not_tried_again() {
     let (error, spawned) = refused(&[Start::OfVersion(PROTOCOL_VERSION + 1)]).await;
-    assert_eq!(error.to_string(), "The engine is of another version (protocol 2, expected 1).");
+    let theirs = PROTOCOL_VERSION + 1;
+    let sentence =
+        format!("The engine is of another version (protocol {theirs}, expected {PROTOCOL_VERSION}).");
+    assert_eq!(error.to_string(), sentence);
     assert_eq!(error.code(), "engine_version");
     assert_eq!(spawned, 1);
 }

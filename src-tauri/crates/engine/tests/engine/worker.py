@@ -26,7 +26,8 @@ def send(id, **event):
     os.write(4, struct.pack("<I", len(body)) + body)
 
 
-def hello(protocol=1):
+# As `PROTOCOL_VERSION` of the engine.
+def hello(protocol=2):
     send(None, **{"is": "hello"}, protocol=protocol, pid=os.getpid(), build="python", modules=[], devices=[])
 
 
