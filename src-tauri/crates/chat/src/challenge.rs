@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reprise_engine::message::TokenId;
 use reprise_engine::state::Fingerprint;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,26 @@ pub struct Verdict {
     pub detail: String,
 }
 
-/// Compares the probes' answers with those at saving. `controls` are the answers of an empty context.
+/// The probes to ask of a state. Where equality is demanded one tells everything, and the one whose answer is
+/// furthest from amnesia is taken; elsewhere all of them are asked, because several see more than one
+/// (`docs/VERIFICATION.md`). None where nothing can be proved.
+#[must_use]
+pub fn questions<'a>(
+    reference: &'a Reference,
+    class: &BTreeMap<String, String>,
+    controls: &[Fingerprint],
+) -> Vec<&'a [TokenId]> {
+    let apart = |then: &Fingerprint| separation(then, controls).unwrap_or_default();
+    let all = || reference.fingerprints.iter();
+    let asked = if reference.class == *class {
+        all().max_by(|a, b| apart(a).total_cmp(&apart(b))).into_iter().collect::<Vec<_>>()
+    } else {
+        all().collect()
+    };
+    asked.into_iter().map(|fingerprint| fingerprint.probe.as_slice()).collect()
+}
+
+/// Compares the answers to [`questions`] with those at saving. `controls` are the answers of an empty context.
 #[must_use]
 pub fn judge(
     reference: &Reference,
@@ -45,23 +65,24 @@ pub fn judge(
     controls: &[Fingerprint],
 ) -> Verdict {
     let failed = |detail: String| Verdict { passed: false, detail };
-    if reference.fingerprints.is_empty() || reference.fingerprints.len() != now.len() {
-        return failed("it was asked other questions when it was saved".to_owned());
-    }
     if !reference.fingerprints.iter().all(is_sound) {
         return failed("the answers at saving were not numbers".to_owned());
     }
-    let apart = separation(&reference.fingerprints, controls);
+    let asked = questions(reference, class, controls);
+    let then: Vec<&Fingerprint> =
+        reference.fingerprints.iter().filter(|then| asked.contains(&then.probe.as_slice())).collect();
+    let same = then.len() == now.len() && then.iter().zip(now).all(|(then, now)| then.probe == now.probe);
+    if then.is_empty() || !same {
+        return failed("it was asked other questions when it was saved".to_owned());
+    }
+    let apart = then.iter().filter_map(|then| separation(then, controls)).reduce(f64::max);
     if apart.is_none_or(|apart| apart < SEPARATION * TOLERANCE) {
         return failed(format!(
             "its answers are too close to those of a model that remembers nothing ({:.3}) to prove anything",
             apart.unwrap_or_default()
         ));
     }
-    let pairs = || reference.fingerprints.iter().zip(now);
-    if !pairs().all(|(then, now)| then.probe == now.probe) {
-        return failed("it was asked other questions when it was saved".to_owned());
-    }
+    let pairs = || then.iter().zip(now);
     let distance = pairs().map(|(then, now)| distance(then, now)).fold(0.0, f64::max);
     if reference.class == *class {
         if pairs().all(|(then, now)| then.hash == now.hash) {
@@ -84,15 +105,11 @@ pub fn other_class<'a>(
     names.find(|name| now.get(*name) != then.get(*name)).map(String::as_str)
 }
 
-/// How far a state's answers are from those of an empty context: of the probe that tells most. `None`
-/// where there is nothing to compare.
+/// How far a state's answer is from that of an empty context. `None` where there is nothing to compare.
 #[must_use]
-pub fn separation(reference: &[Fingerprint], controls: &[Fingerprint]) -> Option<f64> {
-    let of = |then: &Fingerprint| {
-        let control = controls.iter().find(|control| control.probe == then.probe)?;
-        Some(distance(then, control))
-    };
-    reference.iter().filter_map(of).reduce(f64::max)
+pub fn separation(then: &Fingerprint, controls: &[Fingerprint]) -> Option<f64> {
+    let control = controls.iter().find(|control| control.probe == then.probe)?;
+    Some(distance(then, control))
 }
 
 /// A lower bound of the Kullback-Leibler divergence of the next-token distributions, in nats: both are
@@ -189,6 +206,22 @@ mod tests {
         assert!(near.passed && near.detail.contains("other threads"), "{}", near.detail);
         assert!(!judged(&of("else", &[(5, 0.3), (6, 0.7)]), "4", &control).passed);
         assert!(!judged(&control, "4", &control).passed);
+    }
+
+    #[test]
+    fn one_probe_is_asked_where_equality_is_demanded_and_all_elsewhere() {
+        let probe = |id: i32, named: &Fingerprint| Fingerprint { probe: vec![TokenId(id)], ..named.clone() };
+        let (near, far) = (probe(1, &of("near", &[(5, 0.9), (9, 0.1)])), probe(2, &of("far", &[(5, 1.0)])));
+        let controls = [probe(1, &of("a", &[(5, 0.8), (9, 0.2)])), probe(2, &of("b", &[(9, 1.0)]))];
+        let reference = Reference { fingerprints: vec![near.clone(), far.clone()], class: class("2") };
+        assert_eq!(questions(&reference, &class("2"), &controls), [[TokenId(2)]]);
+        assert_eq!(questions(&reference, &class("4"), &controls), [[TokenId(1)], [TokenId(2)]]);
+        let judged = |threads, now: &[Fingerprint]| judge(&reference, &class(threads), now, &controls).passed;
+        assert!(judged("2", std::slice::from_ref(&far)));
+        assert!(!judged("2", std::slice::from_ref(&near)), "the other question proves less");
+        assert!(!judged("2", &[]), "nothing was asked");
+        assert!(judged("4", &[near.clone(), far.clone()]));
+        assert!(!judged("4", &[far]), "only half was asked");
     }
 
     #[test]

@@ -317,7 +317,9 @@ impl Moment<'_> {
         done.checks.push(check("identity", true, identity_ms, "all the same"));
         done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
 
-        let spec = restore_spec(&manifest, &reference);
+        let state = self.info.state.clone().unwrap_or_default();
+        let probes = challenge::questions(&reference, &state.class, &state.controls);
+        let spec = restore_spec(&manifest, &probes);
         let restored = self.engine.restore(spec).await?;
         self.conclude(&restored, &reference, done).await?;
         let ms_bytes = sealed_ms + bytes_ms + restored.restore_ms;
@@ -482,7 +484,7 @@ fn common(a: &[i32], b: &[i32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-fn restore_spec(manifest: &Manifest, reference: &Reference) -> RestoreSpec {
+fn restore_spec(manifest: &Manifest, probes: &[&[TokenId]]) -> RestoreSpec {
     let region =
         |region: &reprise_store::Region| Region { offset: region.offset, row: region.row, rows: region.rows };
     let fields = manifest.identity.iter().filter(|(name, _)| name.starts_with("image."));
@@ -493,7 +495,7 @@ fn restore_spec(manifest: &Manifest, reference: &Reference) -> RestoreSpec {
             regions: manifest.layout.regions.iter().map(region).collect(),
             fields: fields.map(|(name, value)| (name.clone(), value.clone())).collect(),
         },
-        probes: reference.fingerprints.iter().map(|fingerprint| fingerprint.probe.clone()).collect(),
+        probes: probes.iter().map(|probe| probe.to_vec()).collect(),
     }
 }
 

@@ -83,6 +83,8 @@ impl Spawner for EngineFolder {
         let (state_in, state_to_worker) = std::io::pipe().map_err(io)?;
         let (state_from_worker, state_out) = std::io::pipe().map_err(io)?;
         let (printed, output) = std::io::pipe().map_err(io)?;
+        widen(&state_to_worker);
+        widen(&state_out);
 
         let mut command = Command::new(&program);
         command.arg("--log-dir").arg(&logs).stdin(Stdio::null());
@@ -98,6 +100,18 @@ impl Spawner for EngineFolder {
         Ok(connect(child, to_worker, from_worker, state_to_worker, state_from_worker))
     }
 }
+
+/// Makes room in a pipe for a whole frame of state: with the usual 64 KiB both sides spend their time
+/// waking each other. Where the system refuses it goes on as it is.
+#[cfg(target_os = "linux")]
+fn widen(pipe: &PipeWriter) {
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(pipe, frame::MAX_STATE) {
+        tracing::debug!(%error, "a pipe stays narrow");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen(_pipe: &PipeWriter) {}
 
 /// Some of these make ggml load code or change numerics: they are not the app's settings.
 pub(crate) fn scrub_environment(command: &mut Command) {

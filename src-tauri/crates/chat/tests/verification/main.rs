@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reprise_chat::challenge::{Reference, distance, judge};
+use reprise_chat::challenge::{Reference, distance, judge, questions};
 use reprise_engine::message::{
     ChatMessage, FlashAttention, GenerateSpec, KvType, LoadSpec, ModelInfo, Role, Sampling, TokenId,
 };
@@ -219,9 +219,13 @@ async fn every_broken_backend_is_found_out() {
                 assert_eq!(restored.fault, None, "only the challenge may tell");
                 let then = saver.info.state.as_ref().unwrap().class.clone();
                 let reference = Reference { fingerprints: reference.fingerprints.clone(), class: then };
-                let verdict = judge(&reference, &state.class, &restored.fingerprints, &state.controls);
-                let pairs = reference.fingerprints.iter().zip(&restored.fingerprints);
-                (verdict.passed, pairs.map(|(a, b)| distance(a, b)).fold(0.0, f64::max))
+                let asked = questions(&reference, &state.class, &state.controls);
+                let answers = restored.fingerprints.iter().filter(|answer| asked.contains(&&*answer.probe));
+                let answers: Vec<_> = answers.cloned().collect();
+                let verdict = judge(&reference, &state.class, &answers, &state.controls);
+                let then = |probe| reference.fingerprints.iter().find(|then| &then.probe == probe).unwrap();
+                let apart = answers.iter().map(|now| distance(then(&now.probe), now));
+                (verdict.passed, apart.fold(0.0, f64::max))
             };
             for side in ["import", "export"] {
                 for fault in FAULTS.into_iter().chain([CONTROL, "none"]) {
