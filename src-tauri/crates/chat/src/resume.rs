@@ -118,7 +118,12 @@ enum Fate {
 
 impl Moment<'_> {
     /// Gets ready for the prompt. An error means that the engine was lost.
-    pub(crate) async fn resume(&self, prompt: &PromptTokens) -> Result<Resumption, EngineError> {
+    /// What was read ahead is taken where it is the one to use.
+    pub(crate) async fn resume(
+        &self,
+        prompt: &PromptTokens,
+        ahead: &mut Option<Ahead>,
+    ) -> Result<Resumption, EngineError> {
         let began = Instant::now();
         let pace = self.snapshots.pace(self.model);
         let mut done = Resumption {
@@ -132,7 +137,7 @@ impl Moment<'_> {
         };
         for candidate in candidates.into_iter().take(TRIES) {
             done.checks.clear();
-            match self.attempt(&candidate, &tokens, &mut done).await {
+            match self.attempt(&candidate, &tokens, ahead, &mut done).await {
                 Ok(()) => {
                     done.path = Some(ResumePath::Restored);
                     done.ms = began.elapsed().as_secs_f64() * 1000.0;
@@ -245,6 +250,7 @@ impl Moment<'_> {
         &self,
         candidate: &Candidate,
         tokens: &[i32],
+        ahead: &mut Option<Ahead>,
         done: &mut Resumption,
     ) -> Result<(), Attempt> {
         let began = Instant::now();
@@ -301,19 +307,22 @@ impl Moment<'_> {
 
         let reading = Instant::now();
         let manifest = Arc::new(manifest);
-        self.bring(reader, &manifest).await.map_err(|error| match error {
-            Brought::Damaged(damage) => integrity(done, began, &damage),
-            Brought::Lost(error) => error.into(),
-        })?;
-        let bytes_ms = ms(reading);
+        let worker = worker_of(self.engine);
+        let early = ahead.take_if(|ahead| worker == Some(ahead.worker) && ahead.manifest == manifest);
+        if early.is_none() {
+            // What arrives takes the place of what was read ahead.
+            *ahead = None;
+            bring(self.engine, self.snapshots, reader, &manifest).await.map_err(|error| match error {
+                Brought::Damaged(damage) => integrity(done, began, &damage),
+                Brought::Lost(error) => error.into(),
+            })?;
+        }
+        let bytes_ms = early.as_ref().map_or_else(|| ms(reading), |early| early.ms);
         let chunks = manifest.chunks.len();
         done.bytes_read += manifest.layout.len;
-        done.checks.push(check(
-            "integrity",
-            true,
-            sealed_ms + bytes_ms,
-            format!("{chunks} of {chunks} pieces"),
-        ));
+        let when = if early.is_some() { ", read while the model was loaded" } else { "" };
+        let detail = format!("{chunks} of {chunks} pieces{when}");
+        done.checks.push(check("integrity", true, sealed_ms + bytes_ms, detail));
         done.checks.push(check("identity", true, identity_ms, "all the same"));
         done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
 
@@ -326,7 +335,10 @@ impl Moment<'_> {
         done.ms_bytes = Some(ms_bytes);
         done.ms_challenge = Some(restored.challenge_ms);
         self.snapshots.learn(self.model, |pace| {
-            Pace::learn(&mut pace.restore, manifest.layout.len as f64 / ms_bytes);
+            // Beside something else it says little of the machine.
+            if early.is_none() {
+                Pace::learn(&mut pace.restore, manifest.layout.len as f64 / ms_bytes);
+            }
             Pace::learn(&mut pace.challenge_ms, restored.challenge_ms);
         });
         Ok(())
@@ -357,38 +369,86 @@ impl Moment<'_> {
             format!("the restored state did not answer as it did when it was saved: {}", verdict.detail);
         Err(Attempt::Refused(Refusal { reason: reason("challenge", what), fate: Fate::Quarantine }))
     }
+}
 
-    /// Has every chunk read, verified and sent to the worker, which only collects them.
-    async fn bring(&self, reader: SnapshotReader, manifest: &Arc<Manifest>) -> Result<(), Brought> {
-        let chunks: Vec<Pieces> =
-            manifest.chunks.iter().map(|chunk| pieces(&chunk.spec, &manifest.layout)).collect();
-        let damage = Arc::new(Mutex::new(None));
-        let mut lanes = vec![lane(reader, manifest, 0, &damage)];
-        for index in 1..READERS.min(manifest.chunks.len()) {
-            let reader = self
-                .snapshots
-                .reader()
-                .await
-                .map_err(|error| Brought::Damaged(Damage::Database { detail: error.to_string() }))?;
-            lanes.push(lane(reader, manifest, index, &damage));
-        }
-        let (frames, source) = mpsc::channel(AHEAD);
-        let count = manifest.chunks.len();
-        let merged = async move {
-            for index in 0..count {
-                let lane = index % lanes.len();
-                let Some(chunk) = lanes[lane].recv().await else { break };
-                if send(&frames, chunk).await.is_err() {
-                    break;
-                }
-            }
-        };
-        let (received, ()) = tokio::join!(self.engine.receive(manifest.layout.len, chunks, source), merged);
-        if let Some(damage) = damage.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(Brought::Damaged(damage));
-        }
-        received.map_err(Brought::Lost)
+/// A state that was read, verified and sent before it was known whether it will be used.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    manifest: Arc<Manifest>,
+    /// The process that holds it.
+    worker: u32,
+    /// What reading it took.
+    ms: f64,
+}
+
+/// Reads the state of a conversation that shares most with these tokens, if it belongs to this model.
+/// Whatever is wrong with it will be found again, and told, when it is to be used.
+pub(crate) async fn read_ahead(
+    engine: &EngineHandle,
+    snapshots: &Snapshots,
+    conversation: ConversationId,
+    tokens: Vec<i32>,
+    model: &str,
+) -> Option<Ahead> {
+    let began = Instant::now();
+    let reader = snapshots.reader().await.ok()?;
+    let found = blocking(move || {
+        // What else identifies it is known only once the model is loaded.
+        let found = reader.candidates(&BTreeMap::new(), conversation, &tokens, LOOKED_AT)?;
+        let nearest = found.into_iter().find(|found| {
+            found.conversation == conversation
+                && found.state == SnapshotState::Ready
+                && found.common >= SHORTEST
+        });
+        Ok(nearest.and_then(|nearest| Some((reader.manifest(nearest.id).ok()?, reader))))
+    });
+    let (manifest, reader) = found.await.ok()??;
+    if manifest.identity.get("model")? != model {
+        return None;
     }
+    let manifest = Arc::new(manifest);
+    bring(engine, snapshots, reader, &manifest).await.ok()?;
+    Some(Ahead { manifest, worker: worker_of(engine)?, ms: ms(began) })
+}
+
+fn worker_of(engine: &EngineHandle) -> Option<u32> {
+    engine.status().borrow().worker.as_ref().map(|worker| worker.pid)
+}
+
+/// Has every chunk read, verified and sent to the worker, which only collects them.
+async fn bring(
+    engine: &EngineHandle,
+    snapshots: &Snapshots,
+    reader: SnapshotReader,
+    manifest: &Arc<Manifest>,
+) -> Result<(), Brought> {
+    let chunks: Vec<Pieces> =
+        manifest.chunks.iter().map(|chunk| pieces(&chunk.spec, &manifest.layout)).collect();
+    let damage = Arc::new(Mutex::new(None));
+    let mut lanes = vec![lane(reader, manifest, 0, &damage)];
+    for index in 1..READERS.min(manifest.chunks.len()) {
+        let reader = snapshots
+            .reader()
+            .await
+            .map_err(|error| Brought::Damaged(Damage::Database { detail: error.to_string() }))?;
+        lanes.push(lane(reader, manifest, index, &damage));
+    }
+    let (frames, source) = mpsc::channel(AHEAD);
+    let count = manifest.chunks.len();
+    let merged = async move {
+        for index in 0..count {
+            let lane = index % lanes.len();
+            let Some(chunk) = lanes[lane].recv().await else { break };
+            if send(&frames, chunk).await.is_err() {
+                break;
+            }
+        }
+    };
+    let (received, ()) = tokio::join!(engine.receive(manifest.layout.len, chunks, source), merged);
+    if let Some(damage) = damage.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(Brought::Damaged(damage));
+    }
+    received.map_err(Brought::Lost)
 }
 
 /// A chunk in frames that the state path takes.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reprise_store::{
-    Budget, ContentHash, ConversationId, DataDir, Dropped, FileStamp, FreeDisk, HashCache, Pruned,
-    SnapshotId, SnapshotInfo, SnapshotOpening, SnapshotReader, SnapshotStore, StoreError, Timestamp,
+    Budget, ContentHash, ConversationId, DataDir, Dropped, FileStamp, FreeDisk, HashCache, HistoryWriter,
+    Pruned, SnapshotId, SnapshotInfo, SnapshotOpening, SnapshotReader, SnapshotStore, StoreError, Timestamp,
     VerifyReport, content_hash_all,
 };
 
@@ -69,7 +69,8 @@ impl Snapshots {
                 let taken = std::fs::metadata(dir.snapshots_db()).map_or(0, |file| file.len());
                 let free = free_disk().unwrap_or(u64::MAX).saturating_add(taken);
                 let budget = Budget::default_for(free, free_disk);
-                let (store, opening) = SnapshotStore::open(writer, budget, key, now)?;
+                let (mut store, opening) = SnapshotStore::open(writer, budget, key, now)?;
+                drop_states_of_nobody(writer, &mut store)?;
                 let inner = Inner { store: Mutex::new(store), opening, dir, paces: Mutex::default() };
                 Ok(Self { inner: Arc::new(inner) })
             })
@@ -155,6 +156,18 @@ impl Snapshots {
     pub async fn clear(&self) -> Result<Dropped, StoreError> {
         self.with(SnapshotStore::clear).await
     }
+}
+
+/// States hold what was said. A conversation that was erased while the program died, or by an earlier
+/// copy of the history put back, must not live on in them.
+fn drop_states_of_nobody(history: &HistoryWriter, store: &mut SnapshotStore) -> Result<(), StoreError> {
+    for conversation in store.conversations()? {
+        if let Err(StoreError::NotFound { .. }) = history.conversation(conversation) {
+            let dropped = store.drop_conversation(conversation)?;
+            tracing::info!(snapshots = dropped.snapshots, "states of an erased conversation were dropped");
+        }
+    }
+    Ok(())
 }
 
 /// The model's hash is computed beside everything else: the store is asked only for what it kept.

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared};
 use reprise_engine::state::{Exported, PromptTokens};
 use reprise_engine::{EngineError, Loaded};
-use reprise_store::{ConversationId, NodeId};
+use reprise_store::{ConversationId, Message, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::prompt;
 use crate::request::Saving;
-use crate::resume::{self, Moment, Resumption, reason};
+use crate::resume::{self, Ahead, Moment, Resumption, reason};
 use crate::saving::{self, Subject};
 use crate::snapshots::{Pace, Snapshots, new_id};
-use crate::{Chat, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutcome};
+use crate::turn::spec_of;
+use crate::{Chat, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutcome, TurnRequest};
 
 /// An export that is expected to take longer waits for a pause of the person, in milliseconds.
 const LONG_EXPORT_MS: f64 = 250.0;
@@ -62,12 +64,27 @@ impl Chat {
         self.snapshots.as_ref()
     }
 
+    /// Beside a model that is being loaded: reads the state that the conversation most likely resumes from,
+    /// and has the model hashed. `None` where the model is loaded already.
+    pub(crate) async fn read_ahead(&self, request: &TurnRequest, path: &[Message]) -> Option<Ahead> {
+        let snapshots = self.snapshots.as_ref().filter(|_| request.snapshots)?;
+        let spec = spec_of(&request.model, &request.load).ok().filter(|spec| !self.has_loaded(spec))?;
+        let conversation = path.last()?.conversation;
+        // The tokeniser is not known yet; what it made last is taken to be its work.
+        let latest = path.iter().rev().find_map(|message| message.tokens.as_ref())?;
+        let known = prompt::known(path, &latest.identity).tokens;
+        let tokens = known.iter().map(|token| token.0).collect();
+        let model = snapshots.model_hash(&spec.model).await?;
+        resume::read_ahead(&self.engine, snapshots, conversation, tokens, &model).await
+    }
+
     /// Gets the context ready for an answer, and says how.
     pub(crate) async fn get_ready(
         &self,
         conversation: ConversationId,
         known: usize,
         wanted: bool,
+        mut ahead: Option<Ahead>,
         spec: &GenerateSpec,
         loaded: &Loaded,
     ) -> Result<(Resumption, Option<Footing>), EngineError> {
@@ -80,18 +97,22 @@ impl Chat {
             // Another conversation's beginning may be the same, but was computed in other batches.
             prompt.live = 0;
         }
-        let ready = self.ready(conversation, known, wanted, &prompt, loaded, began).await?;
-        if prompt.live == 0 && prompt.live_total > 0 && ready.0.path != Some(ResumePath::Restored) {
+        let ready = self.ready(conversation, known, wanted, &mut ahead, &prompt, loaded, began).await?;
+        let other_is_live = prompt.live == 0 && prompt.live_total > 0;
+        // What was read ahead in vain goes too: a state weighs as much as the context.
+        if (other_is_live || ahead.is_some()) && ready.0.path != Some(ResumePath::Restored) {
             self.engine.discard().await?;
         }
         Ok(ready)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one caller; it is its second half")]
     async fn ready(
         &self,
         conversation: ConversationId,
         known: u32,
         wanted: bool,
+        ahead: &mut Option<Ahead>,
         prompt: &PromptTokens,
         loaded: &Loaded,
         began: Instant,
@@ -124,7 +145,7 @@ impl Chat {
             now: self.world.now(),
             known,
         };
-        let mut resumption = moment.resume(prompt).await?;
+        let mut resumption = moment.resume(prompt, ahead).await?;
         resumption.ms = ms(began);
         Ok((resumption, Some(Footing { identity, model })))
     }

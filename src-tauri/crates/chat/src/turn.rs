@@ -19,6 +19,7 @@ use crate::open_turns::OpenTurns;
 use crate::places::model_path;
 use crate::prompt::{self, Known};
 use crate::receipt::account;
+use crate::resume::Ahead;
 use crate::snapshots::Snapshots;
 use crate::states::{Footing, Unsaved};
 use crate::{Ask, ChatError, Library, LoadOptions, TurnEvent, TurnOutcome, TurnRequest, World};
@@ -136,8 +137,11 @@ impl Chat {
         self.before_turn(&mut turn, Some(conversation)).await;
         let action = Action::Answer(asked.conversation.id);
         loop {
-            let load_ms = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true).await?;
-            match self.answer(&request, &asked, &events, cancel.clone()).await {
+            let loading = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true);
+            let reading = async { Ok(self.read_ahead(&request, &asked.path).await) };
+            // Where loading fails, nobody waits for what is read beside it.
+            let (load_ms, ahead) = tokio::try_join!(loading, reading)?;
+            match self.answer(&request, &asked, ahead, &events, cancel.clone()).await {
                 Ok(Ok((mut outcome, footing, info))) => {
                     self.after_answer(&mut turn, &mut outcome, footing, info).await;
                     self.deaths.lock().unwrap_or_else(PoisonError::into_inner).lived(&action);
@@ -366,19 +370,10 @@ impl Chat {
         message_kept: bool,
     ) -> Result<Option<f64>, ChatError> {
         let failed = |error: EngineError| ChatError::Engine { error, message_kept };
-        let model = model_path(model).map_err(|fault| failed(fault.into()))?;
-        let spec = LoadSpec {
-            model: model.clone(),
-            n_ctx: options.n_ctx,
-            n_threads: options.n_threads,
-            kv_type: options.kv_type,
-            flash_attention: options.flash_attention,
-            rope_freq_base: options.rope_freq_base,
-        };
-        let action = Action::Load(model);
+        let spec = spec_of(model, options).map_err(|fault| failed(fault.into()))?;
+        let action = Action::Load(spec.model.clone());
         loop {
-            let same = self.engine.status().borrow().loaded.as_ref().is_some_and(|l| l.spec == spec);
-            if same {
+            if self.has_loaded(&spec) {
                 return Ok(None);
             }
             let (progress, mut fractions) = mpsc::channel(16);
@@ -405,10 +400,15 @@ impl Chat {
         }
     }
 
+    pub(crate) fn has_loaded(&self, spec: &LoadSpec) -> bool {
+        self.engine.status().borrow().loaded.as_ref().is_some_and(|loaded| loaded.spec == *spec)
+    }
+
     async fn answer(
         &self,
         request: &TurnRequest,
         asked: &Asked,
+        ahead: Option<Ahead>,
         events: &mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
     ) -> Result<Result<Answered, Failed>, ChatError> {
@@ -430,7 +430,7 @@ impl Chat {
             began: i64::try_from(asked.conversation.created.as_millis() / 1000).unwrap_or(0),
         };
         let id = asked.conversation.id;
-        let ready = self.get_ready(id, known.tokens.len(), request.snapshots, &spec, &loaded).await;
+        let ready = self.get_ready(id, known.tokens.len(), request.snapshots, ahead, &spec, &loaded).await;
         let (resumption, footing) = match ready {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(Failed { error, begun: None })),
@@ -500,6 +500,18 @@ impl Chat {
         let message = asked.message;
         self.library.with(move |w| w.set_tokens(message, &tokens)).await
     }
+}
+
+/// How the engine is asked to load a model.
+pub(crate) fn spec_of(model: &Path, options: &LoadOptions) -> Result<LoadSpec, Fault> {
+    Ok(LoadSpec {
+        model: model_path(model)?,
+        n_ctx: options.n_ctx,
+        n_threads: options.n_threads,
+        kv_type: options.kv_type,
+        flash_attention: options.flash_attention,
+        rope_freq_base: options.rope_freq_base,
+    })
 }
 
 fn asked(w: &HistoryWriter, conversation: ConversationId, message: NodeId) -> Result<Asked, StoreError> {

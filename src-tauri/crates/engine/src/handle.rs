@@ -196,7 +196,8 @@ impl EngineHandle {
         }
     }
 
-    /// Has the context destroyed, and all that it holds.
+    /// Has the context destroyed, and all that it holds; an image that arrived and was not restored is
+    /// forgotten.
     pub async fn discard(&self) -> Result<(), EngineError> {
         match self.ask(Request::Discard).await? {
             Event::Discarded => Ok(()),

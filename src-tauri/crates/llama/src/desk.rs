@@ -72,6 +72,15 @@ impl Shelf {
         self.with(|inner| inner.received.take())
     }
 
+    /// Forgets an image that arrived and was never used.
+    pub(crate) fn forget_received(&self) {
+        self.with(|inner| {
+            if let Some(buffer) = inner.received.take() {
+                inner.keep(buffer);
+            }
+        });
+    }
+
     fn image(&self, id: ImageId) -> Result<Arc<Vec<u8>>, Fault> {
         self.with(|inner| match &inner.exported {
             Some((own, image)) if *own == id => Ok(Arc::clone(image)),

@@ -126,6 +126,49 @@ async fn a_conversation_resumes_from_its_state_after_a_restart() {
 }
 
 #[tokio::test]
+async fn the_state_is_read_while_the_model_is_loaded_and_only_the_one_that_is_used() {
+    let keeper = Keeper::new().await;
+    let (first, _) = keeper.begin("one").await;
+    let detail = |receipt: &Receipt| receipt.checks.first().map(|check| check.detail.clone());
+    let keeper = keeper.restart().await;
+    let (second, _) = keeper.go_on(first.conversation, "two").await;
+    assert_eq!(told(&second.receipt), ALL_FIVE);
+    let early = |receipt: &Receipt| detail(receipt).unwrap().ends_with("read while the model was loaded");
+    assert!(early(&second.receipt), "{:?}", second.receipt);
+    let (other, _) = keeper.begin("other").await;
+    assert_eq!(told(&other.receipt), "Fresh -");
+    let (third, _) = keeper.go_on(first.conversation, "three").await;
+    assert_eq!(told(&third.receipt), ALL_FIVE);
+    assert!(!early(&third.receipt), "the model was loaded already");
+
+    // A branch from the first answer, which the latest state contains.
+    let keeper = keeper.restart().await;
+    let branch = Ask::Continue {
+        conversation: first.conversation,
+        parent: Some(first.node),
+        text: "another way".to_owned(),
+    };
+    let (branch, _) = keeper.turn(keeper.request(branch)).await;
+    assert_eq!(told(&branch.receipt), ALL_FIVE);
+    assert!(early(&branch.receipt));
+    assert!(branch.receipt.tokens_reused >= first.receipt.tokens_total + 2, "{:?}", branch.receipt);
+}
+
+#[tokio::test]
+async fn a_state_whose_conversation_is_gone_goes_too() {
+    let keeper = Keeper::new().await;
+    let (gone, _) = keeper.begin("gone").await;
+    let (stays, _) = keeper.begin("stays").await;
+    let id = gone.conversation;
+    // As when the program dies between erasing the text and erasing the state.
+    keeper.desk.chat.library().with(move |w| w.purge(id).map(drop)).await.unwrap();
+    assert_eq!(list_snapshots(&keeper.dir()).unwrap().0.len(), 2);
+    let keeper = keeper.restart().await;
+    let (left, _) = list_snapshots(&keeper.dir()).unwrap();
+    assert_eq!(left.iter().map(|left| left.conversation).collect::<Vec<_>>(), [stays.conversation]);
+}
+
+#[tokio::test]
 async fn hopping_between_conversations_restores_each() {
     let keeper = Keeper::new().await;
     let (a, _) = keeper.begin("alpha").await;

@@ -193,8 +193,9 @@ impl Session<'_> {
         }
     }
 
-    /// Destroys the context and what it holds.
+    /// Destroys the context and what it holds, and what arrived for it.
     pub(crate) fn discard(&mut self) {
+        self.shelf.forget_received();
         self.context = None;
         self.trial = None;
         self.live.clear();
