@@ -99,7 +99,7 @@ impl Rig {
         &self,
         tokens: u32,
     ) -> Result<(ConversationId, NodeId, f64, SavedState), Failure> {
-        let text = self.text_of(tokens.saturating_sub(64)).await?;
+        let text = self.text_of(tokens.saturating_sub(64), 1).await?;
         let mut first = self.turn(Ask::Begin { text, system: None }, 16, true).await?.turn;
         let saved = saved(&mut first).await?;
         Ok((first.conversation, first.node, prefill_ms(&first), saved))
@@ -111,11 +111,11 @@ impl Rig {
         self.turn(ask, 1, false).await.map(drop)
     }
 
-    /// Text of so many tokens, no two sentences alike.
-    async fn text_of(&self, tokens: u32) -> Result<String, Failure> {
+    /// Text of so many tokens or a few more. Different days are different sentences.
+    pub(super) async fn text_of(&self, tokens: u32, first_day: u32) -> Result<String, Failure> {
         let mut text = String::from("Here are my notes of the journey.");
         let mut count = 0;
-        for day in 1_u32.. {
+        for day in first_day.. {
             if count >= tokens {
                 break;
             }
@@ -135,12 +135,6 @@ impl Rig {
         }
         text.push_str(" What do you make of them?");
         Ok(text)
-    }
-
-    /// Whether the context has no room for another turn or two.
-    pub(super) fn is_full(&self, last: &TurnOutcome) -> bool {
-        let used = last.receipt.tokens_total + last.timing.decode_tokens;
-        used + ROOM / 8 > self.load.n_ctx.unwrap_or(0)
     }
 
     /// Ends the worker and frees the folder.

@@ -13,6 +13,8 @@ use crate::output::{Failure, Out};
 
 /// Tokens of a usual answer.
 const ANSWER: u32 = 300;
+/// Tokens that the person's message has at least.
+const ADDED: u32 = 256;
 /// Tokens of the answers whose saving is disturbed.
 const SHORT: u32 = 8;
 /// Disturbances a run.
@@ -37,7 +39,9 @@ pub(super) async fn measure(
     let (mut added, mut written, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut app_mb, mut worker_mb) = (Vec::new(), Vec::new());
     for run in 0..subject.runs {
-        let ask = ask(Some(node), "Tell all of it again, in your own words and at length.", run);
+        // Long enough that the turn counts, and new in every run.
+        let more = rig.text_of(ADDED, (run + 1) * 10_000).await?;
+        let ask = ask(Some(node), &more, run);
         let (app, worker) = (Growth::of(std::process::id()), Growth::of(rig.worker().await?));
         let mut turn = rig.turn(ask, ANSWER, true).await?.turn;
         let kept = saved(&mut turn).await?;
@@ -51,11 +55,9 @@ pub(super) async fn measure(
         engine.push(kept.engine_ms);
         answer.push(answer_ms);
         shares.push(kept.ms / answer_ms);
-        if total >= 256 {
-            added.push(kept.new_kv_bytes as f64 / 1e6);
-            written.push(kept.bytes_written as f64 / 1e6);
-            ratios.push(kept.bytes_written as f64 / kept.new_kv_bytes as f64);
-        }
+        added.push(kept.new_kv_bytes as f64 / 1e6);
+        written.push(kept.bytes_written as f64 / 1e6);
+        ratios.push(kept.bytes_written as f64 / kept.new_kv_bytes as f64);
     }
     let step = figures.case("export_and_probes", "ms", engine);
     let save = figures.case("save", "ms", work);
@@ -68,7 +70,7 @@ pub(super) async fn measure(
 
     let (mut idle, mut beside) = (Vec::new(), Vec::new());
     for run in 0..subject.runs * DISTURBED {
-        let quiet = rig.turn(ask(None, "And then?", run), SHORT, true).await?;
+        let quiet = rig.turn(ask(Some(node), "And then?", run), SHORT, true).await?;
         let mut quiet_turn = quiet.turn;
         // Between none and all of a save.
         let part = (SystemWorld.random() % 1000) as f64 / 1000.0;
@@ -82,9 +84,6 @@ pub(super) async fn measure(
         let _ = disturbing.turn.saving.done().await;
         idle.push(ms(quiet.ready));
         beside.push(ms(disturbing.ready));
-        if rig.is_full(&disturbing.turn) {
-            break;
-        }
     }
     rig.end().await;
     let alone = figures.case("next_turn_ready_idle", "ms", idle);
