@@ -65,17 +65,19 @@ fn the_start_of_the_window_with_a_long_history() {
     let holder = Holder::this_process("the bench", Timestamp::from_millis(1));
     fill(&mut History::open_writer(&DataDir::create(place.data()).unwrap(), &holder).unwrap());
     let blank = Path::new(APP).with_file_name("examples/blank-window");
-    let (mut ours, mut least, mut weight) = (Vec::new(), Vec::new(), 0);
+    let (mut ours, mut least, mut weight, mut blank_weight) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..ROUNDS {
         let (time, child) = start(&place, &blank);
         least.push(time);
+        blank_weight = resident(child.id());
         end(child);
         let (time, child) = start(&place, Path::new(APP));
         ours.push(time);
         weight = resident(child.id());
         end(child);
     }
-    println!("window shown, blank: {}", told(least));
+    println!("blank window, shown with its page: {}", told(least));
     println!("window shown with its page, {CONVERSATIONS} conversations: {}", told(ours));
-    println!("app process resident, no model: {:.0} MB", weight as f64 / 1e6);
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    println!("app process resident, no model: {:.0} MB (blank: {:.0} MB)", mb(weight), mb(blank_weight));
 }
