@@ -1,5 +1,5 @@
 # Every entry of the project, one line of truth each. One profile everywhere: llama.cpp is built once.
-.PHONY: run test lint bench package setup build page
+.PHONY: run test lint bench soak package setup build page
 .NOTPARALLEL:
 
 bin := $(or $(CARGO_TARGET_DIR),target)/debug
@@ -21,6 +21,10 @@ lint: page ## format, lints, licences and advisories, shell, page
 bench: setup build ## the figures of docs/PERFORMANCE.md
 	scripts/bench $(bin)/reprise-cli
 	scripts/bench-window
+
+soak: setup build ## kills by the thousand, honest restores, forgeries, calibration: about an hour
+	REPRISE_SOAK=1 cargo test -p reprise-cli --test cli -- --nocapture killed_while_states
+	REPRISE_VERIFICATION=full cargo test -p reprise-chat --test verification -- --nocapture --test-threads 1
 
 package:
 	@echo "There are no installers yet." >&2; exit 1

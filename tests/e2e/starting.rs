@@ -1,18 +1,22 @@
-//! How long the window takes, and what it weighs. Measured and told, not judged: `scripts/bench-window`.
+//! How long the window takes, what it weighs, and what it costs the model. Measured and told, not judged:
+//! `scripts/bench-window`.
 
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use reprise_chat::doctor;
+use reprise_chat::engine::BareDecode;
 use reprise_store::{
-    ConversationId, DataDir, History, HistoryWriter, Holder, NewConversation, NewMessage, NodeId, Role,
-    Timestamp, TitleSource,
+    ConversationId, DataDir, History, HistoryWriter, Holder, ListFilter, NewConversation, NewMessage, NodeId,
+    Role, Timestamp, TitleSource,
 };
 
 use crate::desktop;
 use crate::machine::APP;
 use crate::place::{Place, SOON, eventually};
 use crate::processes::{resident, signal};
+use crate::talk;
 
 const CONVERSATIONS: u64 = 10_000;
 const ROUNDS: usize = 7;
@@ -80,4 +84,45 @@ fn the_start_of_the_window_with_a_long_history() {
     println!("window shown with its page, {CONVERSATIONS} conversations: {}", told(ours));
     let mb = |bytes: u64| bytes as f64 / 1e6;
     println!("app process resident, no model: {:.0} MB (blank: {:.0} MB)", mb(weight), mb(blank_weight));
+}
+
+/// Tokens that an answer has at least before it is stopped.
+const ANSWER: u32 = 200;
+
+#[test]
+#[ignore = "a measurement, for scripts/bench-window"]
+fn decoding_with_the_window_open() {
+    let Some(place) = Place::new("bench-decode") else { return };
+    place.prefer_the_likeliest();
+    let program = Path::new(APP).parent().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let threads = doctor::default_threads(&doctor::hardware(place.root())).unwrap_or(1);
+    let window = place.open();
+    let (mut pairs, mut rates) = (Vec::new(), Vec::new());
+    for round in 1..=5 {
+        if round > 1 {
+            window.click(&window.named("button", "New conversation"));
+        }
+        window.say(talk::LONG);
+        window.wait_for_text();
+        // Long enough that the beginning weighs little; how many tokens came is read below.
+        std::thread::sleep(Duration::from_secs(5));
+        window.click(&window.named("button", "Stop"));
+        window.wait_for_answer(1);
+        let reader = History::open_reader(&DataDir::at(place.data()).unwrap()).unwrap();
+        let latest = &reader.list(ListFilter::default()).unwrap()[0];
+        let answer = reader.active_path(latest.id).unwrap().pop().unwrap();
+        let stats = answer.stats.unwrap();
+        let tokens = u32::try_from(stats["decode_tokens"].as_u64().unwrap()).unwrap();
+        let rate = stats["decode_tok_s"].as_f64().unwrap();
+        assert!(tokens > ANSWER, "{tokens} tokens say little");
+        let bare = BareDecode::run(program, &model, tokens, threads).unwrap();
+        pairs.push(rate * bare.ms / 1000.0 / f64::from(bare.tokens));
+        rates.push(rate);
+    }
+    for samples in [&mut pairs, &mut rates] {
+        samples.sort_by(f64::total_cmp);
+    }
+    println!("decode with the window open: {:.0} tokens/s", rates[2]);
+    println!("over a bare loop: {:.3} ({:.3} to {:.3})", pairs[2], pairs[0], pairs[4]);
 }

@@ -14,5 +14,5 @@ pub async fn save_draft(hub: Shared<'_>, conversation: Option<String>, text: Str
 
 #[tauri::command]
 pub async fn count_tokens(hub: Shared<'_>, text: String) -> Result<TokenCount, Refusal> {
-    Ok(wire::model::count(hub.desk().await?.chat.count_tokens(&text)))
+    Ok(wire::model::count(hub.desk().await?.chat.count_tokens(&text).await))
 }

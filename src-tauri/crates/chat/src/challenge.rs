@@ -56,6 +56,34 @@ pub fn questions<'a>(
     asked.into_iter().map(|fingerprint| fingerprint.probe.as_slice()).collect()
 }
 
+/// Whether a reference can prove anything at all: its answers are numbers, and far from those of a model that
+/// remembers nothing. Asked before a state is kept, before it is read, and when it is judged.
+pub fn require_provable(
+    reference: &Reference,
+    class: &BTreeMap<String, String>,
+    controls: &[Fingerprint],
+) -> Result<(), String> {
+    if !reference.fingerprints.iter().all(is_sound) {
+        return Err("the answers at saving were not numbers".to_owned());
+    }
+    let asked = questions(reference, class, controls);
+    let then = reference.fingerprints.iter().filter(|then| asked.contains(&then.probe.as_slice()));
+    let apart = then
+        .filter_map(|then| {
+            let control = controls.iter().find(|control| control.probe == then.probe)?;
+            // Something that is no number is not far from anything.
+            is_sound(control).then(|| distance(then, control))
+        })
+        .reduce(f64::max);
+    match apart {
+        None => Err("it was asked other questions when it was saved".to_owned()),
+        Some(apart) if apart < SEPARATION * TOLERANCE => Err(format!(
+            "its answers are too close to those of a model that remembers nothing ({apart:.3}) to prove anything"
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Compares the answers to [`questions`] with those at saving. `controls` are the answers of an empty context.
 #[must_use]
 pub fn judge(
@@ -65,8 +93,8 @@ pub fn judge(
     controls: &[Fingerprint],
 ) -> Verdict {
     let failed = |detail: String| Verdict { passed: false, detail };
-    if !reference.fingerprints.iter().all(is_sound) {
-        return failed("the answers at saving were not numbers".to_owned());
+    if let Err(why) = require_provable(reference, class, controls) {
+        return failed(why);
     }
     let asked = questions(reference, class, controls);
     let then: Vec<&Fingerprint> =
@@ -74,13 +102,6 @@ pub fn judge(
     let same = then.len() == now.len() && then.iter().zip(now).all(|(then, now)| then.probe == now.probe);
     if then.is_empty() || !same {
         return failed("it was asked other questions when it was saved".to_owned());
-    }
-    let apart = then.iter().filter_map(|then| separation(then, controls)).reduce(f64::max);
-    if apart.is_none_or(|apart| apart < SEPARATION * TOLERANCE) {
-        return failed(format!(
-            "its answers are too close to those of a model that remembers nothing ({:.3}) to prove anything",
-            apart.unwrap_or_default()
-        ));
     }
     let pairs = || then.iter().zip(now);
     let distance = pairs().map(|(then, now)| distance(then, now)).fold(0.0, f64::max);

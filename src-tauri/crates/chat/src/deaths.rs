@@ -12,6 +12,8 @@ pub(crate) enum Action {
     Load(PathBuf),
     /// Answering in this conversation.
     Answer(ConversationId),
+    /// Giving the state of this model, by its content hash.
+    Keep(String),
 }
 
 /// Two deaths in a row on the same action stop the retry: a model that kills its engine would otherwise
@@ -27,6 +29,11 @@ impl Deaths {
         let count = self.in_a_row.entry(action).or_default();
         *count += 1;
         *count < 2
+    }
+
+    /// Whether it died on it twice in a row.
+    pub(crate) fn is_too_many(&self, action: &Action) -> bool {
+        self.in_a_row.get(action).is_some_and(|count| *count >= 2)
     }
 
     /// Notes that it went well.
@@ -46,6 +53,7 @@ mod tests {
         assert!(deaths.died(load()));
         assert!(deaths.died(Action::Load("another".into())), "another action has its own count");
         assert!(!deaths.died(load()));
+        assert!(deaths.is_too_many(&load()) && !deaths.is_too_many(&Action::Load("another".into())));
         assert!(!deaths.died(load()), "a further explicit attempt is not retried either");
         deaths.lived(&load());
         assert!(deaths.died(load()));

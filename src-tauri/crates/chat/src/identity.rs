@@ -19,24 +19,34 @@ pub(crate) fn identity(
     info: &ModelInfo,
     model: &str,
 ) -> BTreeMap<String, String> {
-    let base = spec.rope_freq_base.map_or_else(|| "model".to_owned(), |base| base.get().to_string());
     let own = [
-        ("format", FORMAT.to_string()),
         ("engine", hello.build.clone()),
-        ("model", model.to_owned()),
         ("vocabulary_and_template", info.token_identity.clone()),
-        ("kv_type", spec.kv_type.as_str().to_owned()),
-        ("flash_attention", spec.flash_attention.as_str().to_owned()),
-        ("rope_freq_base", base),
         // Some models turn positions otherwise in a context longer than they were trained for.
         ("beyond_trained_context", (info.n_ctx > info.n_ctx_train).to_string()),
     ];
     let mut identity: BTreeMap<String, String> =
-        own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        known_before_loading(spec, model).into_iter().chain(own).map(owned).collect();
     if let Some(state) = &info.state {
         identity.extend(state.fields.clone());
     }
     identity
+}
+
+/// What of it needs no loaded model.
+pub(crate) fn known_before_loading(spec: &LoadSpec, model: &str) -> [(&'static str, String); 5] {
+    let base = spec.rope_freq_base.map_or_else(|| "model".to_owned(), |base| base.get().to_string());
+    [
+        ("format", FORMAT.to_string()),
+        ("model", model.to_owned()),
+        ("kv_type", spec.kv_type.as_str().to_owned()),
+        ("flash_attention", spec.flash_attention.as_str().to_owned()),
+        ("rope_freq_base", base),
+    ]
+}
+
+fn owned((name, value): (&str, String)) -> (String, String) {
+    (name.to_owned(), value)
 }
 
 /// A differing field: what it is about, as a stable word, and in words that follow "because".

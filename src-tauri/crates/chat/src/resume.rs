@@ -74,7 +74,7 @@ pub(crate) struct Resumption {
 impl Resumption {
     /// Without snapshots: from what is live, or from the text.
     pub(crate) fn without(prompt: &PromptTokens, known: u32, reason: Reason) -> Self {
-        let (path, reason) = unrestored(prompt, known, reason);
+        let (path, reason) = unrestored(prompt.live, known, reason);
         Self { path: Some(path), reason, ..Self::default() }
     }
 }
@@ -90,9 +90,9 @@ fn differs(field: &str) -> Reason {
     Reason { code: "identity".to_owned(), message, field: Some(field.to_owned()) }
 }
 
-/// What an answer that nothing was restored for starts from.
-fn unrestored(prompt: &PromptTokens, known: u32, reason: Reason) -> (ResumePath, Option<Reason>) {
-    if prompt.live > 0 {
+/// What an answer that nothing was restored for starts from, with so many tokens live.
+fn unrestored(live: u32, known: u32, reason: Reason) -> (ResumePath, Option<Reason>) {
+    if live > 0 {
         return (ResumePath::Live, None);
     }
     if known == 0 {
@@ -135,9 +135,10 @@ impl Moment<'_> {
             Ok(found) => self.worthwhile(&found, prompt, pace),
             Err(error) => (Vec::new(), reason("no_snapshot", error.to_string())),
         };
+        let mut live = prompt.live;
         for candidate in candidates.into_iter().take(TRIES) {
             done.checks.clear();
-            match self.attempt(&candidate, &tokens, ahead, &mut done).await {
+            match self.attempt(&candidate, &tokens, ahead, &mut live, &mut done).await {
                 Ok(()) => {
                     done.path = Some(ResumePath::Restored);
                     done.ms = began.elapsed().as_secs_f64() * 1000.0;
@@ -151,17 +152,16 @@ impl Moment<'_> {
                     self.decide_fate(candidate.id, &refusal).await;
                     why = refusal.reason;
                 }
-                Err(Attempt::Lost(error)) => {
-                    let refusal = Refusal {
-                        reason: reason("engine_died", "the engine was lost while it took the snapshot in"),
-                        fate: Fate::Quarantine,
-                    };
+                Err(Attempt::Lost { error, suspect }) => {
+                    let why = "the engine was lost while it took the snapshot in";
+                    let fate = if suspect { Fate::Quarantine } else { Fate::Keep };
+                    let refusal = Refusal { reason: reason("engine_died", why), fate };
                     self.decide_fate(candidate.id, &refusal).await;
                     return Err(error);
                 }
             }
         }
-        let (path, reason) = unrestored(prompt, self.known, why);
+        let (path, reason) = unrestored(live, self.known, why);
         if path != ResumePath::Replayed {
             done.checks.clear();
         }
@@ -206,6 +206,8 @@ impl Moment<'_> {
                 Some(reason("too_short", "so short a conversation is read faster than it is restored"))
             } else if let Some(field) = &candidate.identity_differs {
                 Some(differs(field))
+            } else if candidate.n_tokens >= self.info.n_ctx {
+                Some(reason("tokens", "the state is longer than the context that is set now"))
             } else if usable < SHORTEST {
                 Some(reason("tokens", "the conversation before this point is not the one that was saved"))
             } else if usable <= prompt.live {
@@ -251,22 +253,23 @@ impl Moment<'_> {
         candidate: &Candidate,
         tokens: &[i32],
         ahead: &mut Option<Ahead>,
+        live: &mut u32,
         done: &mut Resumption,
     ) -> Result<(), Attempt> {
         let began = Instant::now();
         let id = candidate.id;
-        let reader = self.snapshots.reader().await.map_err(|error| integrity(done, began, &error))?;
+        let reader = self.snapshots.reader().await.map_err(|error| damaged(done, began, &(&error).into()))?;
         let manifest = {
             let (reader, read) = blocking(move || {
                 let manifest = reader.manifest(id);
                 Ok((reader, manifest))
             })
             .await
-            .map_err(|error| integrity(done, began, &error))?;
+            .map_err(|error| damaged(done, began, &(&error).into()))?;
             (reader, read)
         };
         let (reader, manifest) = manifest;
-        let manifest = manifest.map_err(|damage| integrity(done, began, &damage))?;
+        let manifest = manifest.map_err(|damage| damaged(done, began, &damage))?;
         let sealed_ms = ms(began);
 
         let asked = Instant::now();
@@ -292,16 +295,22 @@ impl Moment<'_> {
         }
 
         let reference: Result<Reference, _> = serde_json::from_value(manifest.challenge.clone());
-        let reference = reference.map_err(|error| integrity(done, began, &error))?;
-        let class = self.info.state.as_ref().map(|state| &state.class);
-        if let Some(name) = class.and_then(|class| challenge::other_class(&reference.class, class)) {
+        let reference = reference.map_err(|error| {
+            let why = error.to_string();
+            damaged(done, began, &Damage::Manifest { why })
+        })?;
+        let state = self.info.state.clone().unwrap_or_default();
+        let useless = match challenge::other_class(&reference.class, &state.class) {
+            Some(name) => Some(format!(
+                "it was computed with other {name}, and then the challenge cannot tell every fault from honest noise"
+            )),
+            None => challenge::require_provable(&reference, &state.class, &state.controls).err(),
+        };
+        if let Some(why) = useless {
             done.checks.push(check("integrity", true, sealed_ms, "the seal is whole"));
             done.checks.push(check("identity", true, identity_ms, "all the same"));
             done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
-            let what = format!(
-                "it was computed with other {name}, and then the challenge cannot tell every fault from honest noise"
-            );
-            let refusal = Refusal { reason: reason("unqualified", what), fate: Fate::Keep };
+            let refusal = Refusal { reason: reason("unqualified", why), fate: Fate::Keep };
             return Err(Attempt::Refused(refusal));
         }
 
@@ -313,8 +322,8 @@ impl Moment<'_> {
             // What arrives takes the place of what was read ahead.
             *ahead = None;
             bring(self.engine, self.snapshots, reader, &manifest).await.map_err(|error| match error {
-                Brought::Damaged(damage) => integrity(done, began, &damage),
-                Brought::Lost(error) => error.into(),
+                Brought::Damaged(damage) => damaged(done, began, &damage),
+                Brought::Lost(error) => Attempt::before(error),
             })?;
         }
         let bytes_ms = early.as_ref().map_or_else(|| ms(reading), |early| early.ms);
@@ -326,10 +335,11 @@ impl Moment<'_> {
         done.checks.push(check("identity", true, identity_ms, "all the same"));
         done.checks.push(check("tokens", true, tokens_ms, tokens_detail));
 
-        let state = self.info.state.clone().unwrap_or_default();
         let probes = challenge::questions(&reference, &state.class, &state.controls);
         let spec = restore_spec(&manifest, &probes);
-        let restored = self.engine.restore(spec).await?;
+        // Whatever comes of it, the context of before is gone.
+        *live = 0;
+        let restored = self.engine.restore(spec).await.map_err(Attempt::during)?;
         self.conclude(&restored, &reference, done).await?;
         let ms_bytes = sealed_ms + bytes_ms + restored.restore_ms;
         done.ms_bytes = Some(ms_bytes);
@@ -361,10 +371,10 @@ impl Moment<'_> {
         let verdict = challenge::judge(reference, &state.class, &restored.fingerprints, &state.controls);
         done.checks.push(check("challenge", verdict.passed, restored.challenge_ms, &verdict.detail));
         if verdict.passed {
-            self.engine.accept().await?;
+            self.engine.accept().await.map_err(Attempt::during)?;
             return Ok(());
         }
-        self.engine.discard().await?;
+        self.engine.discard().await.map_err(Attempt::before)?;
         let what =
             format!("the restored state did not answer as it did when it was saved: {}", verdict.detail);
         Err(Attempt::Refused(Refusal { reason: reason("challenge", what), fate: Fate::Quarantine }))
@@ -388,24 +398,29 @@ pub(crate) async fn read_ahead(
     snapshots: &Snapshots,
     conversation: ConversationId,
     tokens: Vec<i32>,
+    spec: &LoadSpec,
     model: &str,
 ) -> Option<Ahead> {
     let began = Instant::now();
     let reader = snapshots.reader().await.ok()?;
+    let wanted = identity::known_before_loading(spec, model);
     let found = blocking(move || {
         // What else identifies it is known only once the model is loaded.
         let found = reader.candidates(&BTreeMap::new(), conversation, &tokens, LOOKED_AT)?;
-        let nearest = found.into_iter().find(|found| {
+        let worth = found.into_iter().filter(|found| {
             found.conversation == conversation
                 && found.state == SnapshotState::Ready
                 && found.common >= SHORTEST
         });
-        Ok(nearest.and_then(|nearest| Some((reader.manifest(nearest.id).ok()?, reader))))
+        for near in worth.take(TRIES) {
+            let Ok(manifest) = reader.manifest(near.id) else { continue };
+            if wanted.iter().all(|(name, value)| manifest.identity.get(*name) == Some(value)) {
+                return Ok(Some((manifest, reader)));
+            }
+        }
+        Ok(None)
     });
     let (manifest, reader) = found.await.ok()??;
-    if manifest.identity.get("model")? != model {
-        return None;
-    }
     let manifest = Arc::new(manifest);
     bring(engine, snapshots, reader, &manifest).await.ok()?;
     Some(Ahead { manifest, worker: worker_of(engine)?, ms: ms(began) })
@@ -427,10 +442,7 @@ async fn bring(
     let damage = Arc::new(Mutex::new(None));
     let mut lanes = vec![lane(reader, manifest, 0, &damage)];
     for index in 1..READERS.min(manifest.chunks.len()) {
-        let reader = snapshots
-            .reader()
-            .await
-            .map_err(|error| Brought::Damaged(Damage::Database { detail: error.to_string() }))?;
+        let reader = snapshots.reader().await.map_err(|error| Brought::Damaged((&error).into()))?;
         lanes.push(lane(reader, manifest, index, &damage));
     }
     let (frames, source) = mpsc::channel(AHEAD);
@@ -500,31 +512,43 @@ enum Brought {
 enum Attempt {
     /// The snapshot is not to be used; the engine is well.
     Refused(Refusal),
-    /// The engine is lost.
-    Lost(EngineError),
+    /// The engine is lost, and perhaps it was the snapshot that did it.
+    Lost { error: EngineError, suspect: bool },
 }
 
-impl From<EngineError> for Attempt {
-    fn from(error: EngineError) -> Self {
+impl Attempt {
+    /// The engine failed while it only collected bytes, or was to forget them.
+    fn before(error: EngineError) -> Self {
         match error {
-            error @ (EngineError::Died(_) | EngineError::Closed) => Self::Lost(error),
-            EngineError::Fault(fault @ Fault::ContextFailed { .. }) => {
+            EngineError::Fault(fault) if !matches!(fault, Fault::NotLoaded) => {
                 Self::Refused(Refusal { reason: reason("restore", fault.to_string()), fate: Fate::Keep })
             }
-            error => Self::Refused(Refusal {
-                reason: reason("restore", error.to_string()),
-                fate: Fate::Quarantine,
-            }),
+            error => Self::Lost { error, suspect: false },
+        }
+    }
+
+    /// The engine failed while it took the state in.
+    fn during(error: EngineError) -> Self {
+        match error {
+            EngineError::Died(_) => Self::Lost { error, suspect: true },
+            error => Self::before(error),
         }
     }
 }
 
-/// The first check failed.
-fn integrity(done: &mut Resumption, began: Instant, why: &dyn std::fmt::Display) -> Attempt {
+/// The first check failed. What may pass by itself is no reason to drop anything.
+fn damaged(done: &mut Resumption, began: Instant, damage: &Damage) -> Attempt {
     done.checks.clear();
-    done.checks.push(check("integrity", false, ms(began), why.to_string()));
-    let reason = reason("integrity", format!("the snapshot was damaged and has been discarded: {why}"));
-    Attempt::Refused(Refusal { reason, fate: Fate::Drop })
+    done.checks.push(check("integrity", false, ms(began), damage.to_string()));
+    let (reason, fate) = match damage {
+        Damage::Gone => (reason("evicted", "the snapshot was evicted"), Fate::Keep),
+        passing if passing.may_pass() => (reason("no_snapshot", passing.to_string()), Fate::Keep),
+        damage => {
+            let what = format!("the snapshot was damaged and has been discarded: {damage}");
+            (reason("integrity", what), Fate::Drop)
+        }
+    };
+    Attempt::Refused(Refusal { reason, fate })
 }
 
 fn check(name: &str, ok: bool, ms: f64, detail: impl Into<String>) -> Check {

@@ -7,13 +7,13 @@ use reprise_engine::message::ModelInfo;
 use reprise_engine::state::{Exported, Pieces};
 use reprise_engine::{EngineError, EngineHandle, Fault};
 use reprise_store::{
-    Begun, ChunkHash, ChunkSpec, ConversationId, Layout, NewSnapshot, NodeId, Region, Save, SnapshotId,
-    SnapshotState, Split, StoreError, Timestamp,
+    Begun, Candidate, ChunkHash, ChunkSpec, ConversationId, Layout, NewSnapshot, NodeId, Region, Save,
+    SnapshotId, SnapshotState, Split, StoreError, Timestamp,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::challenge::Reference;
+use crate::challenge::{Reference, require_provable};
 use crate::snapshots::Snapshots;
 
 /// Chunks that are put into one transaction weigh about this, in bytes; as much of a state is in this
@@ -52,17 +52,32 @@ pub struct NotSaved {
     pub code: &'static str,
     /// One sentence.
     pub message: String,
+    /// What the person can do about it, as one sentence.
+    pub remedy: &'static str,
 }
 
 impl NotSaved {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let remedy = match code {
+            "too_large" => {
+                "Choose a larger budget for snapshots, or q8_0 for the KV cache, which halves the state."
+            }
+            _ => "Go on: the conversation is read from its text next time.",
+        };
+        Self { code, message: message.into(), remedy }
+    }
+
+    /// Whether the person should hear of it: not of what was wished, what passes by itself, or what the model
+    /// cannot do.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        !matches!(self.code, "disabled" | "state_unavailable" | "overtaken" | "unqualified" | "engine_closed")
     }
 }
 
 impl From<StoreError> for NotSaved {
     fn from(error: StoreError) -> Self {
-        Self { code: error.code(), message: error.to_string() }
+        Self { code: error.code(), message: error.to_string(), remedy: error.remedy() }
     }
 }
 
@@ -72,7 +87,7 @@ impl From<EngineError> for NotSaved {
             EngineError::Fault(Fault::ImageGone) => "overtaken",
             error => error.code(),
         };
-        Self { code, message: error.to_string() }
+        Self { code, message: error.to_string(), remedy: error.remedy() }
     }
 }
 
@@ -111,13 +126,19 @@ async fn keep_image(
     exported: Exported,
     began: Instant,
 ) -> Result<SavedState, NotSaved> {
+    let state = info.state.clone().unwrap_or_default();
+    let reference = Reference { fingerprints: exported.fingerprints.clone(), class: state.class };
+    // One that could prove nothing later takes no other's place.
+    if let Err(why) = require_provable(&reference, &reference.class, &state.controls) {
+        return Err(NotSaved::new("unqualified", format!("The state could not prove itself later: {why}.")));
+    }
     let layout = layout_of(&exported);
     let state_bytes = layout.len;
     let refused = |why: &dyn std::fmt::Display| NotSaved::new("state_unavailable", why.to_string());
     let split = Split::of(&layout).map_err(|fault| refused(&fault))?;
     let chunks: Vec<Pieces> = split.chunks.iter().map(|spec| pieces(spec, &layout)).collect();
     let tokens: Vec<i32> = exported.tokens.iter().map(|token| token.0).collect();
-    let earlier = earlier(snapshots, &subject, &tokens, info.cache.can_trim()).await?;
+    let earlier = earlier(snapshots, &subject, &tokens, &reference, info.cache.can_trim()).await?;
 
     let mut save = match snapshots.with(move |store| store.begin_save(state_bytes)).await? {
         Begun::Save(save) => save,
@@ -150,8 +171,6 @@ async fn keep_image(
     let row: u64 = layout.regions.iter().map(|region| region.row).sum();
     let new_rows = (tokens.len() as u64).saturating_sub(u64::from(earlier.common));
     let new_kv_bytes = if row == 0 { state_bytes } else { new_rows * row };
-    let class = info.state.as_ref().map(|state| state.class.clone()).unwrap_or_default();
-    let reference = Reference { fingerprints: exported.fingerprints.clone(), class };
     let facts = snapshots.pace(subject.identity.get("model").map_or("", String::as_str));
     let new = NewSnapshot {
         id: subject.id,
@@ -244,23 +263,34 @@ async fn earlier(
     snapshots: &Snapshots,
     subject: &Subject,
     tokens: &[i32],
+    reference: &Reference,
     can_trim: bool,
 ) -> Result<Earlier, StoreError> {
     let (identity, conversation, tokens) =
         (subject.identity.clone(), subject.conversation, tokens.to_owned());
-    let found = snapshots.with(move |store| store.candidates(&identity, conversation, &tokens, 64)).await?;
-    let same = || found.iter().filter(|candidate| candidate.identity_differs.is_none());
-    let contained = same().filter(|candidate| {
-        candidate.conversation == conversation
-            && candidate.common == candidate.n_tokens
-            && candidate.state == SnapshotState::Ready
-            && !candidate.pinned
-    });
-    Ok(Earlier {
-        common: same().map(|candidate| candidate.common).max().unwrap_or(0),
-        // A state that can be trimmed contains every earlier one of its beginning.
-        superseded: if can_trim { contained.map(|candidate| candidate.id).collect() } else { Vec::new() },
-    })
+    let class = reference.class.clone();
+    snapshots
+        .with(move |store| {
+            let found = store.candidates(&identity, conversation, &tokens, 64)?;
+            let same = || found.iter().filter(|candidate| candidate.identity_differs.is_none());
+            let contained = same().filter(|candidate| {
+                candidate.conversation == conversation
+                    && candidate.common == candidate.n_tokens
+                    && candidate.state == SnapshotState::Ready
+                    && !candidate.pinned
+            });
+            // One of another class is of use where this one is not.
+            let of_class = |candidate: &&Candidate| {
+                let manifest = store.manifest(candidate.id).ok();
+                let then = manifest.and_then(|manifest| serde_json::from_value(manifest.challenge).ok());
+                then.is_some_and(|then: Reference| then.class == class)
+            };
+            let common = same().map(|candidate| candidate.common).max().unwrap_or(0);
+            // A state that can be trimmed contains every earlier one of its beginning.
+            let superseded = contained.filter(of_class).map(|candidate| candidate.id);
+            Ok(Earlier { common, superseded: if can_trim { superseded.collect() } else { Vec::new() } })
+        })
+        .await
 }
 
 fn layout_of(exported: &Exported) -> Layout {

@@ -1,7 +1,7 @@
 //! Where a turn meets the cache of states: before the answer and after it.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared};
@@ -10,6 +10,7 @@ use reprise_engine::{EngineError, Loaded};
 use reprise_store::{ConversationId, Message, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::deaths::Action;
 use crate::prompt;
 use crate::request::Saving;
 use crate::resume::{self, Ahead, Moment, Resumption, reason};
@@ -40,7 +41,38 @@ pub(crate) struct Unsaved {
     node: NodeId,
     footing: Footing,
     info: ModelInfo,
+    /// When its answer ended.
+    since: Instant,
     saved: oneshot::Sender<Result<SavedState, NotSaved>>,
+}
+
+/// States on their way to the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Underway {
+    /// Held by the one that is being written: one after the other.
+    line: Arc<tokio::sync::Mutex<()>>,
+    /// Guards the tasks that were not waited for yet; held for one look-up.
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+impl Underway {
+    fn tasks(&self) -> MutexGuard<'_, Vec<tokio::task::JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, task: tokio::task::JoinHandle<()>) {
+        let mut tasks = self.tasks();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    async fn all_done(&self) {
+        let tasks = std::mem::take(&mut *self.tasks());
+        for task in tasks {
+            // One that panicked is done too.
+            let _ = task.await;
+        }
+    }
 }
 
 impl Chat {
@@ -69,13 +101,14 @@ impl Chat {
     pub(crate) async fn read_ahead(&self, request: &TurnRequest, path: &[Message]) -> Option<Ahead> {
         let snapshots = self.snapshots.as_ref().filter(|_| request.snapshots)?;
         let spec = spec_of(&request.model, &request.load).ok().filter(|spec| !self.has_loaded(spec))?;
+        // It takes long the first time, and is needed whether or not anything is read.
+        let model = snapshots.model_hash(&spec.model).await?;
         let conversation = path.last()?.conversation;
         // The tokeniser is not known yet; what it made last is taken to be its work.
         let latest = path.iter().rev().find_map(|message| message.tokens.as_ref())?;
         let known = prompt::known(path, &latest.identity).tokens;
         let tokens = known.iter().map(|token| token.0).collect();
-        let model = snapshots.model_hash(&spec.model).await?;
-        resume::read_ahead(&self.engine, snapshots, conversation, tokens, &model).await
+        resume::read_ahead(&self.engine, snapshots, conversation, tokens, &spec, &model).await
     }
 
     /// Gets the context ready for an answer, and says how.
@@ -104,6 +137,12 @@ impl Chat {
             self.engine.discard().await?;
         }
         Ok(ready)
+    }
+
+    /// Whoever stops an answer before it was ready gets none of it.
+    pub(crate) fn stopped_before_ready() -> (Resumption, Option<Footing>) {
+        let reason = Some(reason("cancelled", "it was stopped"));
+        (Resumption { reason, ..Resumption::default() }, None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller; it is its second half")]
@@ -178,7 +217,8 @@ impl Chat {
         outcome.saving = Saving(receiver);
         let rate = snapshots.pace(&footing.model).export;
         let bytes = rate.map(|rate| rate * LONG_EXPORT_MS);
-        let this = Unsaved { conversation: outcome.conversation, node: outcome.node, footing, info, saved };
+        let (conversation, node, since) = (outcome.conversation, outcome.node, Instant::now());
+        let this = Unsaved { conversation, node, footing, info, since, saved };
         let large = match (&this.info.state, bytes) {
             (Some(_), Some(bytes)) => self.last_state_bytes(&this).is_some_and(|last| last as f64 > bytes),
             _ => false,
@@ -191,15 +231,11 @@ impl Chat {
         }
     }
 
-    /// Keeps what is still unsaved before another conversation takes its place.
-    pub(crate) async fn before_turn(&self, unsaved: &mut Option<Unsaved>, next: Option<ConversationId>) {
-        match unsaved.take() {
-            // Its next state will contain this one.
-            Some(this) if Some(this.conversation) == next => {
-                give_up(this, NotSaved::new("overtaken", "A later turn of the conversation took its place."));
-            }
-            Some(this) => self.export(this).await,
-            None => {}
+    /// Keeps what is still unsaved before another conversation takes its place. The next state of its own
+    /// conversation will contain it; it waits, in case none comes of the turn.
+    pub(crate) async fn before_turn(&self, unsaved: &mut Option<Unsaved>, next: ConversationId) {
+        if let Some(this) = unsaved.take_if(|this| this.conversation != next) {
+            self.export(this).await;
         }
     }
 
@@ -208,10 +244,18 @@ impl Chat {
     pub async fn save_in_pauses(&self) {
         loop {
             self.pause.notified().await;
-            tokio::time::sleep(PAUSE).await;
-            let mut unsaved = self.turn.lock().await;
-            if let Some(this) = unsaved.take() {
-                self.export(this).await;
+            let mut wait = PAUSE;
+            while !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                let mut unsaved = self.turn.lock().await;
+                // A turn may have taken place meanwhile, and the pause begins anew.
+                let since = unsaved.as_ref().map(|this| this.since.elapsed());
+                wait = since.map_or(Duration::ZERO, |since| PAUSE.saturating_sub(since));
+                if wait.is_zero()
+                    && let Some(this) = unsaved.take()
+                {
+                    self.export(this).await;
+                }
             }
         }
     }
@@ -222,7 +266,8 @@ impl Chat {
         if let Some(this) = unsaved.take() {
             self.export(this).await;
         }
-        drop(self.saving.lock().await);
+        drop(unsaved);
+        self.saving.all_done().await;
     }
 
     fn last_state_bytes(&self, this: &Unsaved) -> Option<u64> {
@@ -234,27 +279,37 @@ impl Chat {
     async fn export(&self, this: Unsaved) {
         let Some(snapshots) = self.snapshots.clone() else { return };
         let began = Instant::now();
+        let action = Action::Keep(this.footing.model.clone());
+        if self.deaths().is_too_many(&action) {
+            let why = "The engine was lost twice while it gave its state; it is not asked again.";
+            return give_up(this, NotSaved::new("engine_died", why));
+        }
         let exported = match self.engine.export().await {
             Ok(exported) => exported,
-            Err(error) => return give_up(this, error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "a state was not exported");
+                if matches!(error, EngineError::Died(_)) {
+                    self.deaths().died(action);
+                }
+                return give_up(this, error.into());
+            }
         };
+        self.deaths().lived(&action);
         self.note(&snapshots, &this, &exported);
         let (id, created) = new_id(self.world.as_ref());
-        let Unsaved { conversation, node, footing, info, saved } = this;
+        let Unsaved { conversation, node, footing, info, saved, .. } = this;
         let subject = Subject { id, created, conversation, node, identity: footing.identity };
         let engine = self.engine.clone();
-        let saving = self.saving.clone();
-        // Taken here, so that whoever waits for saving waits for this one.
-        let guard = saving.lock_owned().await;
-        tokio::spawn(async move {
+        let line = Arc::clone(&self.saving.line);
+        self.saving.add(tokio::spawn(async move {
+            let _turn = line.lock().await;
             let result = saving::keep(&engine, &snapshots, subject, &info, exported, began).await;
             if let Err(why) = &result {
                 tracing::warn!(code = why.code, "a state was not kept");
             }
             // Nobody may wait for it.
             let _ = saved.send(result);
-            drop(guard);
-        });
+        }));
     }
 
     fn note(&self, snapshots: &Snapshots, this: &Unsaved, exported: &Exported) {

@@ -1,6 +1,15 @@
 //! How many tokens a text takes, while it is typed.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::Chat;
+
+/// Longer texts are estimated, in bytes: nobody counts the tokens of a book that was pasted.
+const LONGEST: usize = 200_000;
+/// Whoever types does not wait longer.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A count of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,9 +21,16 @@ pub struct TokenCount {
 }
 
 impl Chat {
-    /// Estimated in this version: asking the engine's tokeniser would wait for a running answer.
-    #[must_use]
-    pub fn count_tokens(&self, text: &str) -> TokenCount {
+    /// By the loaded model's tokeniser, while it has nothing else to do; estimated otherwise. No model is
+    /// loaded for it.
+    pub async fn count_tokens(&self, text: &str) -> TokenCount {
+        let loaded = self.engine.status().borrow().loaded.is_some();
+        if loaded && text.len() <= LONGEST && self.turn.try_lock().is_ok() {
+            let counted = timeout(PATIENCE, self.engine.count_tokens(text.to_owned())).await;
+            if let Ok(Ok(tokens)) = counted {
+                return TokenCount { tokens, exact: true };
+            }
+        }
         TokenCount { tokens: estimate(text), exact: false }
     }
 }

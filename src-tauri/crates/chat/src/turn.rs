@@ -21,7 +21,7 @@ use crate::prompt::{self, Known};
 use crate::receipt::account;
 use crate::resume::Ahead;
 use crate::snapshots::Snapshots;
-use crate::states::{Footing, Unsaved};
+use crate::states::{Footing, Underway, Unsaved};
 use crate::{Ask, ChatError, Library, LoadOptions, TurnEvent, TurnOutcome, TurnRequest, World};
 
 /// Refuses a message that says nothing. A turn does so itself; for callers who can tell earlier, before
@@ -47,8 +47,7 @@ pub struct Chat {
     /// Guards the live state that is not kept yet.
     pub(crate) turn: tokio::sync::Mutex<Option<Unsaved>>,
     pub(crate) snapshots: Option<Snapshots>,
-    /// Held while a state goes to the disk: one after the other.
-    pub(crate) saving: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) saving: Underway,
     /// Rung when something waits for a pause.
     pub(crate) pause: tokio::sync::Notify,
     /// Whether large states wait for a pause.
@@ -91,7 +90,7 @@ impl Chat {
             deaths: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             snapshots: None,
-            saving: Arc::default(),
+            saving: Underway::default(),
             pause: tokio::sync::Notify::new(),
             patient: true,
             live: Mutex::default(),
@@ -134,7 +133,7 @@ impl Chat {
         // Here and below: an error only means that nobody listens.
         let _ = events.send(kept).await;
         let mut turn = self.wait_in_line(&events, cancel.clone()).await?;
-        self.before_turn(&mut turn, Some(conversation)).await;
+        self.before_turn(&mut turn, conversation).await;
         let action = Action::Answer(asked.conversation.id);
         loop {
             let loading = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true);
@@ -201,7 +200,7 @@ impl Chat {
         self.open.close().await;
     }
 
-    fn deaths(&self) -> MutexGuard<'_, Deaths> {
+    pub(crate) fn deaths(&self) -> MutexGuard<'_, Deaths> {
         self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -215,7 +214,8 @@ impl Chat {
     ) -> Result<(), ChatError> {
         let Failed { error, begun } = failed;
         let retry = match &error {
-            EngineError::Died(_) => {
+            // Another worker took the place of the one that had the model.
+            EngineError::Died(_) | EngineError::Fault(Fault::NotLoaded) => {
                 self.deaths.lock().unwrap_or_else(PoisonError::into_inner).died(action.clone())
             }
             _ => false,
@@ -430,7 +430,17 @@ impl Chat {
             began: i64::try_from(asked.conversation.created.as_millis() / 1000).unwrap_or(0),
         };
         let id = asked.conversation.id;
-        let ready = self.get_ready(id, known.tokens.len(), request.snapshots, ahead, &spec, &loaded).await;
+        // With whatever tokeniser and template: what was computed before is not fresh.
+        let computed =
+            before.iter().filter_map(|message| message.tokens.as_ref()).map(|tokens| tokens.ids.len());
+        let ready = self.get_ready(id, computed.sum(), request.snapshots, ahead, &spec, &loaded);
+        let mut stopped = cancel.clone();
+        let ready = tokio::select! {
+            biased;
+            ready = ready => ready,
+            // A state may take long to read. What is on trial is never used.
+            Ok(_) = stopped.wait_for(|stopped| *stopped) => Ok(Self::stopped_before_ready()),
+        };
         let (resumption, footing) = match ready {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(Failed { error, begun: None })),

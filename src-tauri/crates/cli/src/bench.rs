@@ -26,10 +26,10 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// In the data folder's place, where one is named: a memory file system for temporary files is no disk.
+    /// On the disk of the data folder, where one is named and there: temporary files may lie in memory.
     fn new(global: &Global) -> Result<Self, Failure> {
         let name = format!("reprise-bench-{:032x}", SystemWorld.random());
-        let above = global.data_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let above = global.data_dir.clone().filter(|dir| dir.is_dir()).unwrap_or_else(std::env::temp_dir);
         Ok(Self { dir: DataDir::create(above.join(name))? })
     }
 }

@@ -164,12 +164,11 @@ impl Run<'_> {
                 Some(saved)
             }
             Err(why) => {
-                let quiet = matches!(why.code, "disabled" | "state_unavailable" | "overtaken");
                 let what = format!("The state was not kept, so the text is read next time. {}", why.message);
-                if quiet {
-                    self.out.step(&what);
-                } else {
+                if why.is_news() {
                     self.out.tell(&what);
+                } else {
+                    self.out.step(&what);
                 }
                 None
             }

@@ -233,19 +233,23 @@ fn export_one(
 
 async fn purge(global: &Global, id: ConversationId, out: &Out) -> Result<(), Failure> {
     let (library, _) = place::writer(global)?;
+    let snapshots = Snapshots::open(&library, &SystemWorld).await;
     let report = library.purge(id).await?;
     // What the model remembered of it goes with it. A cache that cannot be opened is set aside, and a
     // damaged one is not used again, but its bytes may still lie there: that is said.
-    let states = match Snapshots::open(&library, &SystemWorld).await {
-        Ok(snapshots) => snapshots.drop_conversation(id).await.map(|dropped| dropped.snapshots),
+    let dropped = match snapshots {
+        Ok(snapshots) => snapshots.drop_conversation(id).await,
         Err(error) => Err(error),
     };
+    let journal_erased =
+        report.journal_erased && dropped.as_ref().is_ok_and(|dropped| dropped.journal_erased);
+    let states = dropped.map(|dropped| dropped.snapshots);
     let backups: Vec<String> = report.backups.iter().map(|path| path.display().to_string()).collect();
     let done = json!({
         "conversation": id.to_string(),
         "purged": true,
         "messages": report.messages,
-        "journal_erased": report.journal_erased,
+        "journal_erased": journal_erased,
         "backups": backups,
         "snapshots": states.as_ref().ok(),
     });
@@ -258,7 +262,7 @@ async fn purge(global: &Global, id: ConversationId, out: &Out) -> Result<(), Fai
             let _ =
                 writeln!(text, "Its snapshots could not be erased: {error} Erase them with snapshots clear.");
         }
-        if !report.journal_erased {
+        if !journal_erased {
             text.push_str("Another program was reading: the journal gives up the text when it closes.\n");
         }
         text

@@ -108,6 +108,31 @@ pub enum Request {
 }
 
 impl Request {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Load(_) => "load",
+            Self::Unload => "unload",
+            Self::Generate(_) => "generate",
+            Self::Prepare(_) => "prepare",
+            Self::Export => "export",
+            Self::Restore(_) => "restore",
+            Self::Accept => "accept",
+            Self::Discard => "discard",
+            Self::Count { .. } => "count",
+            Self::Cancel { .. } => "cancel",
+            Self::Hash { .. } => "hash",
+            Self::Ship { .. } => "ship",
+            Self::Receive { .. } => "receive",
+            Self::Release { .. } => "release",
+            Self::SendState { .. } => "send_state",
+            Self::ReceiveState { .. } => "receive_state",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
     /// Whether it is about state bytes, and served beside the others, also in mid-decode.
     #[must_use]
     pub fn moves_state(&self) -> bool {

@@ -67,6 +67,7 @@ struct Script {
     loads: VecDeque<Vec<Act>>,
     answers: VecDeque<Vec<Act>>,
     restores: VecDeque<OnRestore>,
+    deaths: VecDeque<&'static str>,
     prompts: Vec<String>,
     specs: Vec<GenerateSpec>,
     spawned: u32,
@@ -108,6 +109,17 @@ impl ScriptedEngine {
     /// What happens at the next restore.
     pub fn on_restore(&self, act: OnRestore) {
         self.with(|script| script.restores.push_back(act));
+    }
+
+    /// The worker dies when it next hears this request, by its name on the wire.
+    pub fn die_at(&self, request: &'static str) {
+        self.with(|script| script.deaths.push_back(request));
+    }
+
+    /// The deaths that are still to come.
+    #[must_use]
+    pub fn deaths_left(&self) -> usize {
+        self.with(|script| script.deaths.len())
     }
 
     /// The prompts that were rendered so far.
@@ -231,6 +243,10 @@ impl ScriptedWorker {
     async fn serve(&mut self, hello: Event) -> Result<(), Gone> {
         self.send(None, hello).await?;
         while let Some(RequestFrame { id, request }) = self.requests.recv().await {
+            if self.engine.with(|script| script.deaths.front().is_some_and(|at| *at == request.name())) {
+                self.engine.with(|script| script.deaths.pop_front());
+                return Ok(());
+            }
             let event = match request {
                 Request::Ping => Event::Pong,
                 Request::Load(spec) => self.load(id, spec).await?,

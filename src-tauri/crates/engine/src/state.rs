@@ -130,6 +130,16 @@ pub struct Fingerprint {
     pub fixed: Vec<f32>,
 }
 
+impl Fingerprint {
+    /// Whether every number in it is one: NaN and infinity have no place in a message.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.log_sum_exp.is_finite()
+            && self.top.iter().all(|(_, logit)| logit.is_finite())
+            && self.fixed.iter().all(|logit| logit.is_finite())
+    }
+}
+
 /// What a loaded model's states are like, measured once when it was loaded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateTraits {

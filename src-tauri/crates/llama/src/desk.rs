@@ -1,6 +1,7 @@
 //! State bytes, beside the thread that computes: images that were exported wait here to be hashed and
 //! sent, images that arrive are put together here. Nothing here touches llama.cpp.
 
+use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,9 @@ use crate::pipes;
 /// Buffers that are kept for reuse: fresh memory costs more than the copy into it.
 const SPARE: usize = 1;
 
+/// Exported images that are kept until somebody has taken what he wants.
+const EXPORTED: usize = 2;
+
 /// Where images lie, for the thread that computes and the one that moves bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Shelf {
@@ -26,8 +30,9 @@ pub struct Shelf {
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    /// The latest export. An earlier one lives on only while somebody reads it.
-    exported: Option<(ImageId, Arc<Vec<u8>>)>,
+    /// The latest exports, the earliest first: that of the turn before may still be on its way. One that is
+    /// displaced lives on only while somebody reads it.
+    exported: VecDeque<(ImageId, Arc<Vec<u8>>)>,
     /// An image that arrived whole.
     received: Option<Vec<u8>>,
     spare: Vec<Vec<u8>>,
@@ -38,11 +43,13 @@ impl Shelf {
         f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A buffer for an export, which displaces the one before. What it holds means nothing.
+    /// A buffer for an export, which displaces the one before the last. What it holds means nothing.
     pub(crate) fn buffer(&self) -> Vec<u8> {
         self.with(|inner| {
-            let displaced = inner.exported.take().map(|(_, image)| image);
-            inner.reclaim(displaced);
+            if inner.exported.len() >= EXPORTED {
+                let displaced = inner.exported.pop_front().map(|(_, image)| image);
+                inner.reclaim(displaced);
+            }
             inner.spare.pop().unwrap_or_default()
         })
     }
@@ -61,8 +68,9 @@ impl Shelf {
     pub(crate) fn put(&self, image: Vec<u8>) -> ImageId {
         self.with(|inner| {
             inner.next += 1;
-            let id = ImageId(inner.next);
-            inner.exported = Some((id, Arc::new(image)));
+            // No worker's images are taken for those of the one before it.
+            let id = ImageId(u64::from(std::process::id()) << 32 | inner.next);
+            inner.exported.push_back((id, Arc::new(image)));
             id
         })
     }
@@ -82,15 +90,16 @@ impl Shelf {
     }
 
     fn image(&self, id: ImageId) -> Result<Arc<Vec<u8>>, Fault> {
-        self.with(|inner| match &inner.exported {
-            Some((own, image)) if *own == id => Ok(Arc::clone(image)),
-            _ => Err(Fault::ImageGone),
+        self.with(|inner| {
+            let found = inner.exported.iter().find(|(own, _)| *own == id);
+            found.map(|(_, image)| Arc::clone(image)).ok_or(Fault::ImageGone)
         })
     }
 
     fn release(&self, id: ImageId) {
         self.with(|inner| {
-            let released = inner.exported.take_if(|(own, _)| *own == id).map(|(_, image)| image);
+            let at = inner.exported.iter().position(|(own, _)| *own == id);
+            let released = at.and_then(|at| inner.exported.remove(at)).map(|(_, image)| image);
             inner.reclaim(released);
         });
     }
@@ -298,21 +307,26 @@ mod tests {
     }
 
     #[test]
-    fn a_later_export_displaces_the_earlier_one_and_its_buffer_is_used_again() {
+    fn a_later_export_displaces_the_one_before_the_last_and_its_buffer_is_used_again() {
         let shelf = Shelf::default();
-        let mut buffer = shelf.buffer();
-        buffer.resize(1000, 7);
-        let place = buffer.as_ptr();
-        let first = shelf.put(buffer);
+        let export = || {
+            let mut buffer = shelf.buffer();
+            buffer.resize(1000, 7);
+            let place = buffer.as_ptr();
+            (shelf.put(buffer), place)
+        };
+        let (first, place) = export();
         assert_eq!(shelf.image(first).unwrap().len(), 1000);
-        let again = shelf.buffer();
-        assert_eq!(again.as_ptr(), place);
+        let (second, _) = export();
+        assert!(shelf.image(first).is_ok() && shelf.image(second).is_ok(), "one may still be on its way");
+        let (third, again) = export();
+        assert_eq!(again, place);
         assert!(matches!(shelf.image(first), Err(Fault::ImageGone)));
-        let second = shelf.put(again);
         shelf.release(first);
         assert!(shelf.image(second).is_ok(), "releasing one that is gone changes nothing");
-        shelf.release(second);
-        let third = shelf.buffer();
-        assert_eq!(third.as_ptr(), place);
+        shelf.release(third);
+        assert!(matches!(shelf.image(third), Err(Fault::ImageGone)));
+        let last = shelf.buffer();
+        assert_eq!(last.as_ptr(), place);
     }
 }

@@ -171,7 +171,7 @@ impl<'m> Session<'m> {
             trial: None,
             prepared: None,
         };
-        session.measure_states()?;
+        session.look_at_states();
         session.info.load_ms += ms_since(began);
         Ok(session)
     }

@@ -126,6 +126,11 @@ impl Worker<'_> {
         while let Some(RequestFrame { id, request }) = next {
             next = match request {
                 Request::Load(spec) => self.with_model(spec, id),
+                Request::Discard => {
+                    self.shelf.forget_received();
+                    self.outbox.send(Some(id), Event::Discarded);
+                    self.requests.recv().ok()
+                }
                 other => {
                     let event = without_model(&other);
                     self.outbox.send(Some(id), event);

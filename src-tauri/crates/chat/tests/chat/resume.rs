@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use reprise_chat::engine::{FlashAttention, KvType};
-use reprise_chat::history::{ConversationId, DataDir, SnapshotState};
+use reprise_chat::history::{ConversationId, DataDir, MessageState, SnapshotState};
 use reprise_chat::{
     Ask, Chat, Library, Receipt, ResumePath, SavedState, Snapshots, TurnOutcome, TurnRequest, World,
     list_snapshots, verify_snapshots,
@@ -152,6 +152,35 @@ async fn the_state_is_read_while_the_model_is_loaded_and_only_the_one_that_is_us
     assert_eq!(told(&branch.receipt), ALL_FIVE);
     assert!(early(&branch.receipt));
     assert!(branch.receipt.tokens_reused >= first.receipt.tokens_total + 2, "{:?}", branch.receipt);
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_at_any_step_of_restoring_or_keeping_costs_no_words() {
+    let mut seen = Vec::new();
+    for request in ["prepare", "receive", "restore", "accept", "export", "hash", "ship", "release"] {
+        let keeper = Keeper::new().await;
+        let (first, _) = keeper.begin("one").await;
+        let keeper = keeper.restart().await;
+        keeper.desk.script.die_at(request);
+        let (second, saved) = keeper.go_on(first.conversation, "two").await;
+        assert_eq!(keeper.desk.script.deaths_left(), 0, "{request} was asked for");
+        let (third, _) = keeper.go_on(first.conversation, "three").await;
+        let path = keeper.desk.path(first.conversation);
+        assert!(path.len() == 6 && path.iter().all(|message| message.state == MessageState::Complete));
+        assert!(verify_snapshots(&keeper.dir()).unwrap().is_ok());
+        let kept = if saved.is_some() { "kept" } else { "not kept" };
+        seen.push(format!("{request}: {}, {kept}; {}", told(&second.receipt), told(&third.receipt)));
+    }
+    insta::assert_snapshot!(seen.join("\n"), @"
+    prepare: Restored - integrity identity tokens restore challenge, kept; Live -
+    receive: Restored - integrity identity tokens restore challenge, kept; Live -
+    restore: Replayed engine_died, kept; Live -
+    accept: Replayed engine_died, kept; Live -
+    export: Restored - integrity identity tokens restore challenge, not kept; Restored - integrity identity tokens restore challenge
+    hash: Restored - integrity identity tokens restore challenge, not kept; Restored - integrity identity tokens restore challenge
+    ship: Restored - integrity identity tokens restore challenge, not kept; Restored - integrity identity tokens restore challenge
+    release: Restored - integrity identity tokens restore challenge, kept; Restored - integrity identity tokens restore challenge
+    ");
 }
 
 #[tokio::test]

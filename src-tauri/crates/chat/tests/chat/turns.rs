@@ -137,6 +137,28 @@ async fn a_growing_answer_is_on_the_disk_while_it_grows() {
 }
 
 #[tokio::test]
+async fn tokens_are_counted_by_the_model_while_it_is_loaded_and_idle() {
+    let desk = Desk::new();
+    let text = "twelve chars";
+    // The script's tokeniser makes a token of each character; four bytes a token are the estimate.
+    let count = async || {
+        let counted = desk.chat.count_tokens(text).await;
+        (counted.tokens, counted.exact)
+    };
+    assert_eq!(count().await, (3, false), "nothing is loaded, and nothing is loaded for it");
+    assert_eq!(desk.script.spawned(), 0);
+    desk.turn(first("go")).await.unwrap();
+    assert_eq!(count().await, (12, true));
+    assert!(!desk.chat.count_tokens(&text.repeat(50_000)).await.exact, "too long to be counted");
+    desk.script.on_answer(vec![Act::Wait(Duration::from_mins(1))]);
+    let mut turn = desk.start(first("wait"));
+    turn.until(|event| matches!(event, TurnEvent::Prepared { .. })).await;
+    assert_eq!(count().await, (3, false), "an answer is not held up");
+    turn.cancel.send(true).unwrap();
+    turn.finish().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_without_a_pause_is_kept_too() {
     let desk = Desk::new();
     desk.script.on_answer(vec![Act::Babble]);

@@ -6,6 +6,9 @@
 
 mod engines;
 mod folders;
+#[path = "../../../llama/tests/worker/gguf.rs"]
+#[allow(dead_code, reason = "it serves the tests of the engine too")]
+mod gguf;
 mod kills;
 mod library;
 mod models;
@@ -13,6 +16,7 @@ mod place;
 mod processes;
 mod prompts;
 mod signals;
+mod state_kills;
 mod states;
 mod turns;
 mod usage;

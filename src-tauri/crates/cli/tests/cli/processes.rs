@@ -71,10 +71,13 @@ impl Running {
 
     /// The engine that it started.
     pub fn worker(&self) -> u32 {
+        self.find_worker().expect("it has an engine")
+    }
+
+    /// The engine that it started, if it lives.
+    pub fn find_worker(&self) -> Option<u32> {
         let own = self.child.id();
-        let found =
-            pids().into_iter().find(|pid| parent(*pid) == Some(own) && name(*pid) == "reprise-engine");
-        found.expect("it has an engine")
+        pids().into_iter().find(|pid| parent(*pid) == Some(own) && name(*pid) == "reprise-engine")
     }
 
     pub fn end(mut self) -> Ended {

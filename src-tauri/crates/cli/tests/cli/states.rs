@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::gguf::Gguf;
 use crate::place::{Place, column, keys, run, text};
 
 const TURNS: [&str; 5] = [
@@ -18,7 +19,7 @@ const TURNS: [&str; 5] = [
 ];
 
 /// Long enough that its state is worth keeping.
-fn opening() -> String {
+pub fn opening() -> String {
     let duties = "The keeper lights the lamp, trims the wick, notes the weather and counts the ships. ";
     format!("{}What is this text about?", duties.repeat(16))
 }
@@ -164,6 +165,7 @@ fn other_settings_and_another_model_of_the_same_shape_are_told() {
         (&["--kv-type", "q8_0"][..], "KV cache"),
         (&["--flash-attn", "off"], "attention"),
         (&["--rope-freq-base", "90000"], "RoPE"),
+        (&["--n-ctx", "9000"], "what the model was trained for"),
     ] {
         let turn = again(extra);
         is_replayed(&turn, "identity");
@@ -181,6 +183,81 @@ fn other_settings_and_another_model_of_the_same_shape_are_told() {
     let turn = again(&[]);
     is_replayed(&turn, "identity");
     assert!(text(&turn["receipt"]["reason"]["message"]).contains("model file"));
+}
+
+#[test]
+fn an_edited_message_is_noticed() {
+    let Some(place) = Place::with_model() else { return };
+    let first = place.chat(&format!("Zephyr. {}", opening()), 8, &[]);
+    let id = text(&first["conversation"]).to_owned();
+    // Somebody writes into the file while nobody has it open. The index of words is left as it was.
+    let file = place.data().join("history.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let found: Vec<usize> =
+        (0..bytes.len() - 14).filter(|at| &bytes[*at..*at + 14] == b"Zephyr. The ke").collect();
+    assert!(!found.is_empty());
+    for at in found {
+        bytes[at..at + 6].copy_from_slice(b"Zodiac");
+    }
+    fs::write(&file, bytes).unwrap();
+    let second = place.chat(TURNS[0], 8, &["--conversation", &id]);
+    is_replayed(&second, "tokens");
+    assert_eq!(place.messages(&id)[0]["damaged"], true);
+    // The state that came of it is that of the new text.
+    is_restored(&place.chat(TURNS[1], 8, &["--conversation", &id]));
+}
+
+#[test]
+fn another_template_is_noticed() {
+    let Some(place) = Place::with_model() else { return };
+    let model = place.path("model.gguf");
+    fs::copy(crate::place::model().unwrap(), &model).unwrap();
+    let with_model = |extra: &[&str]| {
+        let mut all = vec!["--model", model.to_str().unwrap()];
+        all.extend(extra);
+        place.chat(&opening(), 8, &all)
+    };
+    let first = with_model(&[]);
+    let id = text(&first["conversation"]);
+    let mut gguf = Gguf::read(&crate::place::model().unwrap());
+    gguf.set_string("tokenizer.chat_template", REASONING);
+    gguf.write(&crate::place::model().unwrap(), &model);
+    // The file's hash differs, and with it the first field that is compared.
+    is_replayed(&with_model(&["--conversation", id]), "identity");
+}
+
+/// As reasoning models have it: what was thought before an answer is there while the answer is written, and
+/// gone from every later prompt.
+const REASONING: &str = "{%- for message in messages -%}
+<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}
+<|im_start|>assistant
+<think>
+The keeper comes to mind.
+</think>
+{% endif -%}";
+
+#[test]
+fn a_template_that_drops_thinking_keeps_all_but_the_last_turn() {
+    let Some(place) = Place::with_model() else { return };
+    let model = place.path("model.gguf");
+    let mut gguf = Gguf::read(&crate::place::model().unwrap());
+    gguf.set_string("tokenizer.chat_template", REASONING);
+    gguf.write(&crate::place::model().unwrap(), &model);
+    let model = model.to_str().unwrap();
+    let first = place.chat(&opening(), 16, &["--model", model]);
+    let id = text(&first["conversation"]).to_owned();
+    let mut before = first["receipt"]["tokens_total"].as_u64().unwrap();
+    for prompt in TURNS {
+        let turn = place.chat(prompt, 16, &["--model", model, "--conversation", &id]);
+        is_restored(&turn);
+        let reused = turn["receipt"]["tokens_reused"].as_u64().unwrap();
+        // The prompt of before up to its thinking, which is some twenty tokens at its end; not the answer.
+        assert!((before - 30..before).contains(&reused), "{reused} of {before}: {}", turn["receipt"]);
+        before = turn["receipt"]["tokens_total"].as_u64().unwrap();
+    }
 }
 
 #[test]

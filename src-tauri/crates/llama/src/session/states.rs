@@ -14,9 +14,20 @@ use crate::challenge::{self, PROBES};
 use crate::image;
 
 impl Session<'_> {
+    /// What states of this model are like. Where that cannot be found out the model serves all the same, and
+    /// its conversations are read from their text.
+    pub(super) fn look_at_states(&mut self) {
+        if let Err(fault) = self.measure_states() {
+            tracing::warn!(%fault, "states of this model cannot be kept");
+            self.info.why_no_state = Some(fault.to_string());
+            self.info.state = None;
+            self.discard();
+        }
+    }
+
     /// Asks the probes of an empty context and reads what an image of this model says of itself. Leaves
     /// the context empty.
-    pub(super) fn measure_states(&mut self) -> Result<(), Fault> {
+    fn measure_states(&mut self) -> Result<(), Fault> {
         let why = match self.loaded.info.cache {
             CacheKind::Full => None,
             CacheKind::SlidingWindow => Some("it remembers through a sliding window"),
@@ -27,15 +38,21 @@ impl Session<'_> {
             return Ok(());
         }
         let probes = PROBES.map(|text| self.tokenizer.probe(text));
+        if probes.iter().any(Vec::is_empty) {
+            return Err(unavailable("its vocabulary does not spell the questions"));
+        }
         let controls = self.ask(&probes)?;
+        if !controls.iter().all(Fingerprint::is_finite) {
+            return Err(unavailable("it does not answer in numbers"));
+        }
         // The context is empty again; one token makes an image that tells the rest.
         self.decode_batch(&probes[0])?;
-        let mut buffer = self.shelf.buffer();
+        // Not one of the shelf's buffers: an earlier model's state may still be on its way to the disk.
+        let mut buffer = Vec::new();
         let fields = match &self.context {
             Some(context) if self.access.get(context, &mut buffer) => image::read(&buffer).table.fields,
             _ => return Err(unavailable("llama.cpp gives no state")),
         };
-        self.shelf.give_back(buffer);
         self.live.clear();
         if let Some(context) = &mut self.context {
             context.clear_kv_cache();
@@ -91,6 +108,10 @@ impl Session<'_> {
             }
         };
         let challenge_ms = ms_since(began);
+        if !fingerprints.iter().all(Fingerprint::is_finite) {
+            self.shelf.give_back(buffer);
+            return Err(unavailable("its answers are not numbers"));
+        }
         Ok(Exported {
             image: self.shelf.put(buffer),
             tokens: self.live.clone(),
@@ -133,6 +154,10 @@ impl Session<'_> {
         let asked = self.ask(&spec.probes);
         let challenge_ms = ms_since(began);
         match asked {
+            Ok(fingerprints) if !fingerprints.iter().all(Fingerprint::is_finite) => {
+                self.discard();
+                Ok(refused("what it makes the model answer are not numbers".to_owned()))
+            }
             Ok(fingerprints) => {
                 self.trial = Some(std::mem::take(&mut self.live));
                 Ok(Restored { fault: None, detail, restore_ms, fingerprints, challenge_ms })

@@ -1,5 +1,7 @@
 //! Why a snapshot cannot be used. Always an answer, never a reason to stop: the text is replayed.
 
+use crate::StoreError;
+
 /// What is wrong with a snapshot, in words that follow "because".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -52,5 +54,27 @@ pub enum Damage {
     Database {
         /// What the database said.
         detail: String,
+        /// Whether it is the file that is at fault, rather than this moment: memory, open files, a lock.
+        damaged: bool,
     },
+}
+
+impl Damage {
+    /// Whether another try may well succeed, so that nothing is to be dropped for it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Gone | Self::Database { damaged: false, .. })
+    }
+}
+
+/// A store that cannot be read, as damage of what was to be read.
+impl From<&StoreError> for Damage {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Snapshots { detail, damaged } => {
+                Self::Database { detail: detail.clone(), damaged: *damaged }
+            }
+            error => Self::Database { detail: error.to_string(), damaged: false },
+        }
+    }
 }

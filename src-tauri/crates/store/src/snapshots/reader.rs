@@ -162,7 +162,7 @@ impl SnapshotReader {
                 WHERE s.id = ?1";
             Ok(conn.prepare_cached(sql)?.query_row([id], SealedRow::from_row).optional()?)
         });
-        let row = row.map_err(|error| unreadable(&error))?.ok_or(Damage::Gone)?;
+        let row = row.map_err(|error| Damage::from(&error))?.ok_or(Damage::Gone)?;
         let key = self.key.as_ref().filter(|key| key.fingerprint() == row.key_name[..]);
         let key = key.ok_or(Damage::KeyGone)?;
         let sealed = row.sealed(id).ok_or(Damage::Tag)?;
@@ -197,7 +197,7 @@ impl SnapshotReader {
             }
             Ok(Some(found as u64))
         });
-        match found.map_err(|error| unreadable(&error))? {
+        match found.map_err(|error| Damage::from(&error))? {
             None => Err(Damage::ChunkMissing { number, of }),
             Some(found) if found != expected => Err(Damage::ChunkLength { number, of, found, expected }),
             Some(_) if ChunkHash::of(out) != hash => Err(Damage::ChunkChanged { number, of }),
@@ -213,14 +213,6 @@ pub(crate) fn state_of(row: &Row<'_>) -> rusqlite::Result<SnapshotState> {
     }
     let why: Option<String> = row.get("why")?;
     Ok(SnapshotState::Quarantined { why: why.unwrap_or_default() })
-}
-
-fn unreadable(error: &StoreError) -> Damage {
-    let detail = match error {
-        StoreError::Snapshots { detail, .. } => detail.clone(),
-        error => error.to_string(),
-    };
-    Damage::Database { detail }
 }
 
 /// What is stored of a snapshot, nothing of it trusted.
