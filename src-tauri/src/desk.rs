@@ -57,7 +57,7 @@ impl Desk {
             Err(error) => {
                 // Only a cache: every conversation is read from its text then.
                 tracing::warn!(code = error.code(), "snapshots are off");
-                chat
+                chat.without_snapshots(&error)
             }
         };
         Ok(Self { chat, engine, world, data_dir: dir.root().to_owned(), threads: OnceCell::new() })

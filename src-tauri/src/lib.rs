@@ -19,6 +19,7 @@ mod words;
 
 use std::sync::Arc;
 
+use reprise_protocol::AppEvent;
 use tauri::{App, RunEvent};
 use tauri_plugin_window_state::StateFlags;
 
@@ -105,6 +106,16 @@ pub fn context() -> tauri::Context {
     tauri::generate_context!()
 }
 
+/// A state that is not kept costs time later; why it is not is told at once.
+async fn tell_what_is_not_saved(hub: &Hub) {
+    let Some(desk) = hub.open_desk() else { return };
+    let mut news = desk.chat.not_saved();
+    while let Some(why) = news.recv().await {
+        let Refusal(error) = Refusal::new(why.code, why.message, why.remedy);
+        hub.tell(AppEvent::NotSaved { error });
+    }
+}
+
 /// Beside the window: a long history, or one that must be upgraded first, does not hold it up.
 fn open_desk(app: &App, dir: Result<reprise_chat::history::DataDir, Refusal>) {
     use tauri::Manager;
@@ -121,6 +132,8 @@ fn open_desk(app: &App, dir: Result<reprise_chat::history::DataDir, Refusal>) {
                 desk.chat.save_in_pauses().await;
             }
         });
+        let teller = Arc::clone(&hub);
+        tauri::async_runtime::spawn(async move { tell_what_is_not_saved(&teller).await });
         engine_watch::watch(hub).await;
     });
 }

@@ -35,9 +35,15 @@ test("the view follows the answer, lets go when somebody scrolls up, and does no
       if (box.scrollTop !== top) still = 0;
       top = box.scrollTop;
     }
-    const { left, width, top, height } = box.getBoundingClientRect();
-    const middle = document.elementFromPoint(left + width / 2, top + height / 2);
-    return middle?.closest<HTMLElement>("[data-message]")?.dataset["message"] ?? "";
+    const { top, height } = box.getBoundingClientRect();
+    const middle = top + height / 2;
+    // The middle itself may be a receipt between two messages.
+    const away = (one: HTMLElement) => {
+      const rect = one.getBoundingClientRect();
+      return Math.max(rect.top - middle, middle - rect.bottom, 0);
+    };
+    const messages = [...box.querySelectorAll<HTMLElement>("[data-message]")];
+    return messages.toSorted((one, other) => away(one) - away(other))[0]?.dataset["message"] ?? "";
   });
   const place = () =>
     page.locator(`[data-message="${read}"]`).evaluate((one) => one.getBoundingClientRect().top);

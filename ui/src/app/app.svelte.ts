@@ -99,6 +99,9 @@ export class App {
         // A turn that is on the screen says it itself.
         if (!this.answering) this.report(event.error);
         break;
+      case "not_saved":
+        this.report(event.error);
+        break;
       case "dragging":
         this.models.dragging = event.over;
         break;

@@ -181,6 +181,13 @@ test("a refused file is told; a dropped one is there", async () => {
   expect(app.models.usable).toBe(true);
 });
 
+test("a state that is not kept is told", async () => {
+  const { fake, app } = await started();
+  const error = { code: "disk_low", message: "The state was not saved.", remedy: "Free some space." };
+  fake.say({ kind: "not_saved", error });
+  expect(app.banner.shown).toMatchObject({ kind: "error", error: { code: "disk_low" } });
+});
+
 test("a lost engine is told, unless the turn on the screen tells it", async () => {
   const { fake, app } = await started({ hold: "reading" });
   const error = { code: "engine_died", message: "Died.", remedy: "Again." };

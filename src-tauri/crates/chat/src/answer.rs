@@ -143,7 +143,7 @@ impl<'a> GrowingAnswer<'a> {
             stop: finished.stop,
             receipt,
             timing,
-            saving: Saving::ended(Err(NotSaved::new("disabled", "No state is kept."))),
+            saving: Saving::ended(Err(NotSaved::disabled())),
         })
     }
 

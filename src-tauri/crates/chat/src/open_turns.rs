@@ -85,6 +85,15 @@ impl OpenTurns {
         })
     }
 
+    /// Ends the turn of a conversation and waits until what came of it is kept.
+    pub(crate) async fn end(&self, conversation: ConversationId) {
+        let mut count = self.count.subscribe();
+        while self.stop(conversation) {
+            // Another turn may have ended; the sender lives as long as `self`.
+            let _ = count.changed().await;
+        }
+    }
+
     /// Ends all turns, lets none begin, and waits for the last one.
     pub(crate) async fn close(&self) {
         {

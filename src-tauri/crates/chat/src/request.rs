@@ -216,8 +216,6 @@ impl Saving {
 
     /// Waits until it is kept, or is given up. To be asked once.
     pub async fn done(&mut self) -> Result<SavedState, NotSaved> {
-        (&mut self.0)
-            .await
-            .unwrap_or_else(|_| Err(NotSaved::new("overtaken", "A later turn took its place.")))
+        (&mut self.0).await.unwrap_or_else(|_| Err(NotSaved::overtaken("A later turn took its place.")))
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use reprise_engine::EngineHandle;
 use reprise_engine::message::ModelInfo;
 use reprise_engine::state::{Exported, Pieces};
-use reprise_engine::{EngineError, EngineHandle, Fault};
 use reprise_store::{
     Begun, Candidate, ChunkHash, ChunkSpec, ConversationId, Layout, NewSnapshot, NodeId, Region, Save,
     SnapshotId, SnapshotState, Split, StoreError, Timestamp,
@@ -13,6 +13,7 @@ use reprise_store::{
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::NotSaved;
 use crate::challenge::{Reference, require_provable};
 use crate::snapshots::Snapshots;
 
@@ -43,52 +44,6 @@ pub struct SavedState {
 
 fn as_text<S: serde::Serializer>(id: &SnapshotId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
-}
-
-/// Why a state was not kept. The conversation goes on all the same.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NotSaved {
-    /// Stable snake-case word.
-    pub code: &'static str,
-    /// One sentence.
-    pub message: String,
-    /// What the person can do about it, as one sentence.
-    pub remedy: &'static str,
-}
-
-impl NotSaved {
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        let remedy = match code {
-            "too_large" => {
-                "Choose a larger budget for snapshots, or q8_0 for the KV cache, which halves the state."
-            }
-            _ => "Go on: the conversation is read from its text next time.",
-        };
-        Self { code, message: message.into(), remedy }
-    }
-
-    /// Whether the person should hear of it: not of what was wished, what passes by itself, or what the model
-    /// cannot do.
-    #[must_use]
-    pub fn is_news(&self) -> bool {
-        !matches!(self.code, "disabled" | "state_unavailable" | "overtaken" | "unqualified" | "engine_closed")
-    }
-}
-
-impl From<StoreError> for NotSaved {
-    fn from(error: StoreError) -> Self {
-        Self { code: error.code(), message: error.to_string(), remedy: error.remedy() }
-    }
-}
-
-impl From<EngineError> for NotSaved {
-    fn from(error: EngineError) -> Self {
-        let code = match &error {
-            EngineError::Fault(Fault::ImageGone) => "overtaken",
-            error => error.code(),
-        };
-        Self { code, message: error.to_string(), remedy: error.remedy() }
-    }
 }
 
 /// Whose state it is, and what it belongs to.
@@ -130,33 +85,25 @@ async fn keep_image(
     let reference = Reference { fingerprints: exported.fingerprints.clone(), class: state.class };
     // One that could prove nothing later takes no other's place.
     if let Err(why) = require_provable(&reference, &reference.class, &state.controls) {
-        return Err(NotSaved::new("unqualified", format!("The state could not prove itself later: {why}.")));
+        return Err(NotSaved::unprovable(&why));
     }
     let layout = layout_of(&exported);
     let state_bytes = layout.len;
-    let refused = |why: &dyn std::fmt::Display| NotSaved::new("state_unavailable", why.to_string());
-    let split = Split::of(&layout).map_err(|fault| refused(&fault))?;
+    let split = Split::of(&layout).map_err(NotSaved::unavailable)?;
     let chunks: Vec<Pieces> = split.chunks.iter().map(|spec| pieces(spec, &layout)).collect();
     let tokens: Vec<i32> = exported.tokens.iter().map(|token| token.0).collect();
     let earlier = earlier(snapshots, &subject, &tokens, &reference, info.cache.can_trim()).await?;
 
     let mut save = match snapshots.with(move |store| store.begin_save(state_bytes)).await? {
         Begun::Save(save) => save,
-        Begun::TooLarge { bytes, budget } => {
-            let what = format!(
-                "The state of this conversation takes {} MB, more than half of the {} MB set aside for snapshots.",
-                bytes / 1_000_000,
-                budget / 1_000_000
-            );
-            return Err(NotSaved::new("too_large", what));
-        }
+        Begun::TooLarge { bytes, budget } => return Err(NotSaved::too_large(bytes, budget)),
     };
     let hashes = engine.hash(exported.image, chunks.clone()).await?;
     let hashes: Vec<ChunkHash> = hashes
         .iter()
         .map(|hash| hash.parse())
         .collect::<Result<_, StoreError>>()
-        .map_err(|error| refused(&error))?;
+        .map_err(NotSaved::unavailable)?;
     let asked = hashes.clone();
     let missing;
     (save, missing) = snapshots
@@ -181,7 +128,7 @@ async fn keep_image(
         layout,
         chunks: split.chunks.into_iter().zip(hashes).collect(),
         image_hash: None,
-        challenge: serde_json::to_value(&reference).map_err(|error| refused(&error))?,
+        challenge: serde_json::to_value(&reference).map_err(NotSaved::unavailable)?,
         facts: serde_json::json!({ "prefill_tok_ms": facts.prefill, "challenge_ms": exported.challenge_ms }),
         created: subject.created,
         supersede: earlier.superseded,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared};
 use reprise_engine::state::{Exported, PromptTokens};
 use reprise_engine::{EngineError, Loaded};
-use reprise_store::{ConversationId, Message, NodeId};
+use reprise_store::{ConversationId, Message, NodeId, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deaths::Action;
@@ -17,7 +17,7 @@ use crate::resume::{self, Ahead, Moment, Resumption, reason};
 use crate::saving::{self, Subject};
 use crate::snapshots::{Pace, Snapshots, new_id};
 use crate::turn::spec_of;
-use crate::{Chat, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutcome, TurnRequest};
+use crate::{Chat, Library, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutcome, TurnRequest};
 
 /// An export that is expected to take longer waits for a pause of the person, in milliseconds.
 const LONG_EXPORT_MS: f64 = 250.0;
@@ -44,6 +44,12 @@ pub(crate) struct Unsaved {
     /// When its answer ended.
     since: Instant,
     saved: oneshot::Sender<Result<SavedState, NotSaved>>,
+}
+
+impl Unsaved {
+    pub(crate) fn is_of(&self, conversation: ConversationId) -> bool {
+        self.conversation == conversation
+    }
 }
 
 /// States on their way to the disk.
@@ -88,6 +94,21 @@ impl Chat {
     pub fn saving_at_once(mut self) -> Self {
         self.patient = false;
         self
+    }
+
+    /// Does without a cache of states, because of this: what is asked to be kept is refused, and said.
+    #[must_use]
+    pub fn without_snapshots(mut self, why: &StoreError) -> Self {
+        let message = format!("Snapshots cannot be opened. {why}");
+        self.snapshots_off = Some(NotSaved { message, ..why.into() });
+        self
+    }
+
+    /// Hears from now on of states that are not kept, each cause once until it is gone. The last caller
+    /// is told.
+    #[must_use]
+    pub fn not_saved(&self) -> mpsc::UnboundedReceiver<NotSaved> {
+        self.news.listen()
     }
 
     /// The cache of states.
@@ -161,6 +182,9 @@ impl Chat {
             resumption.ms = ms(began);
             Ok((resumption, None))
         };
+        if self.snapshots_off.is_some() && wanted {
+            return without("snapshots_unusable", "the file of snapshots cannot be opened".to_owned());
+        }
         let Some(snapshots) = self.snapshots.as_ref().filter(|_| wanted) else {
             return without("disabled", "snapshots are switched off".to_owned());
         };
@@ -211,7 +235,14 @@ impl Chat {
         outcome: &mut TurnOutcome,
         footing: Option<Footing>,
         info: ModelInfo,
+        wanted: bool,
     ) {
+        if let Some(why) = self.snapshots_off.clone().filter(|_| wanted) {
+            let result = Err(why);
+            self.news.ended(outcome.conversation, &result);
+            outcome.saving = Saving::ended(result);
+            return;
+        }
         let (Some(snapshots), Some(footing)) = (&self.snapshots, footing) else { return };
         let (saved, receiver) = oneshot::channel();
         outcome.saving = Saving(receiver);
@@ -281,8 +312,7 @@ impl Chat {
         let began = Instant::now();
         let action = Action::Keep(this.footing.model.clone());
         if self.deaths().is_too_many(&action) {
-            let why = "The engine was lost twice while it gave its state; it is not asked again.";
-            return give_up(this, NotSaved::new("engine_died", why));
+            return self.give_up(this, NotSaved::given_up());
         }
         let exported = match self.engine.export().await {
             Ok(exported) => exported,
@@ -291,7 +321,7 @@ impl Chat {
                 if matches!(error, EngineError::Died(_)) {
                     self.deaths().died(action);
                 }
-                return give_up(this, error.into());
+                return self.give_up(this, error.into());
             }
         };
         self.deaths().lived(&action);
@@ -301,15 +331,32 @@ impl Chat {
         let subject = Subject { id, created, conversation, node, identity: footing.identity };
         let engine = self.engine.clone();
         let line = Arc::clone(&self.saving.line);
+        let news = Arc::clone(&self.news);
+        let library = self.library.clone();
         self.saving.add(tokio::spawn(async move {
             let _turn = line.lock().await;
-            let result = saving::keep(&engine, &snapshots, subject, &info, exported, began).await;
+            let mut result = saving::keep(&engine, &snapshots, subject, &info, exported, began).await;
+            if result.is_ok() && was_erased(&library, conversation).await {
+                // Its text was erased while it was on its way.
+                result = match snapshots.drop_conversation(conversation).await {
+                    Ok(_) => Err(NotSaved::overtaken("The conversation was erased.")),
+                    Err(error) => Err(error.into()),
+                };
+            }
             if let Err(why) = &result {
                 tracing::warn!(code = why.code, "a state was not kept");
             }
+            news.ended(conversation, &result);
             // Nobody may wait for it.
             let _ = saved.send(result);
         }));
+    }
+
+    fn give_up(&self, this: Unsaved, why: NotSaved) {
+        let result = Err(why);
+        self.news.ended(this.conversation, &result);
+        // Nobody may wait for it.
+        let _ = this.saved.send(result);
     }
 
     fn note(&self, snapshots: &Snapshots, this: &Unsaved, exported: &Exported) {
@@ -332,9 +379,9 @@ impl Chat {
     }
 }
 
-fn give_up(this: Unsaved, why: NotSaved) {
-    // Nobody may wait for it.
-    let _ = this.saved.send(Err(why));
+async fn was_erased(library: &Library, conversation: ConversationId) -> bool {
+    let found = library.with(move |writer| writer.conversation(conversation)).await;
+    matches!(found, Err(StoreError::NotFound { .. }))
 }
 
 fn ms(since: Instant) -> f64 {

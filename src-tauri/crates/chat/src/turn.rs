@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 
 use crate::answer::GrowingAnswer;
 use crate::deaths::{Action, Deaths};
+use crate::not_saved::News;
 use crate::open_turns::OpenTurns;
 use crate::places::model_path;
 use crate::prompt::{self, Known};
@@ -22,7 +23,7 @@ use crate::receipt::account;
 use crate::resume::Ahead;
 use crate::snapshots::Snapshots;
 use crate::states::{Footing, Underway, Unsaved};
-use crate::{Ask, ChatError, Library, LoadOptions, TurnEvent, TurnOutcome, TurnRequest, World};
+use crate::{Ask, ChatError, Library, LoadOptions, NotSaved, TurnEvent, TurnOutcome, TurnRequest, World};
 
 /// Refuses a message that says nothing. A turn does so itself; for callers who can tell earlier, before
 /// a model is loaded.
@@ -38,7 +39,7 @@ pub fn require_text(text: &str) -> Result<(), ChatError> {
 /// meanwhile is kept at once and waits.
 #[derive(Debug)]
 pub struct Chat {
-    library: Library,
+    pub(crate) library: Library,
     pub(crate) engine: EngineHandle,
     pub(crate) world: Arc<dyn World>,
     /// Guards the counts of deaths; held for one look-up.
@@ -47,7 +48,10 @@ pub struct Chat {
     /// Guards the live state that is not kept yet.
     pub(crate) turn: tokio::sync::Mutex<Option<Unsaved>>,
     pub(crate) snapshots: Option<Snapshots>,
+    /// Why there is no cache of states, where one was wanted.
+    pub(crate) snapshots_off: Option<NotSaved>,
     pub(crate) saving: Underway,
+    pub(crate) news: Arc<News>,
     /// Rung when something waits for a pause.
     pub(crate) pause: tokio::sync::Notify,
     /// Whether large states wait for a pause.
@@ -90,7 +94,9 @@ impl Chat {
             deaths: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             snapshots: None,
+            snapshots_off: None,
             saving: Underway::default(),
+            news: Arc::default(),
             pause: tokio::sync::Notify::new(),
             patient: true,
             live: Mutex::default(),
@@ -142,7 +148,7 @@ impl Chat {
             let (load_ms, ahead) = tokio::try_join!(loading, reading)?;
             match self.answer(&request, &asked, ahead, &events, cancel.clone()).await {
                 Ok(Ok((mut outcome, footing, info))) => {
-                    self.after_answer(&mut turn, &mut outcome, footing, info).await;
+                    self.after_answer(&mut turn, &mut outcome, footing, info, request.snapshots).await;
                     self.deaths.lock().unwrap_or_else(PoisonError::into_inner).lived(&action);
                     outcome.timing.load_ms = load_ms;
                     return Ok(outcome);
@@ -185,6 +191,11 @@ impl Chat {
     /// Ends the turn of a conversation soon, or takes it out of the line. False where there is none.
     pub fn stop(&self, conversation: ConversationId) -> bool {
         self.open.stop(conversation)
+    }
+
+    /// Ends the turn of a conversation and waits until what came of it is kept.
+    pub(crate) async fn end_turn(&self, conversation: ConversationId) {
+        self.open.end(conversation).await;
     }
 
     /// Puts conversations into the trash. An answer that is being written there ends, and is kept.

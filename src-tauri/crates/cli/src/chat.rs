@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use reprise_chat::engine::{Finite, FlashAttention, KvType, StopReason};
 use reprise_chat::history::{ConversationId, NodeId};
 use reprise_chat::{
-    Ask, Chat, LoadOptions, Receipt, ResumePath, SamplingOptions, SavedState, Timing, TurnEvent, TurnOutcome,
-    TurnRequest, doctor, require_text,
+    Ask, Chat, LoadOptions, NotSaved, Receipt, ResumePath, SamplingOptions, SavedState, Timing, TurnEvent,
+    TurnOutcome, TurnRequest, doctor, require_text,
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -50,6 +50,8 @@ struct Run<'a> {
     args: &'a args::Chat,
     out: &'a Out,
     chat: Chat,
+    /// States that are not kept.
+    news: mpsc::UnboundedReceiver<NotSaved>,
     load: LoadOptions,
     conversation: Option<ConversationId>,
     parent: Option<NodeId>,
@@ -90,7 +92,8 @@ pub(crate) async fn run(global: &Global, args: &args::Chat, out: &Out) -> Result
         rope_freq_base: args.rope_freq_base.and_then(|base| Finite::try_from(base).ok()),
     };
     let chat = place::chat(library, &engine, !args.no_snapshots, out).await;
-    let run = Run { args, out, chat, load, conversation, parent, cancelled: heed_ctrl_c(out.clone()) };
+    let news = chat.not_saved();
+    let run = Run { args, out, chat, news, load, conversation, parent, cancelled: heed_ctrl_c(out.clone()) };
     let result = run.take_turns(prompts).await;
     engine.shutdown().await;
     result
@@ -157,18 +160,17 @@ impl Run<'_> {
     }
 
     /// Waits until the turn's state is kept: nobody does it when this program has ended.
-    async fn saved(&self, turn: &mut TurnOutcome) -> Option<SavedState> {
+    async fn saved(&mut self, turn: &mut TurnOutcome) -> Option<SavedState> {
         match turn.saving.done().await {
             Ok(saved) => {
                 self.out.step(&format!("saved {}", saved.snapshot));
                 Some(saved)
             }
             Err(why) => {
-                let what = format!("The state was not kept, so the text is read next time. {}", why.message);
-                if why.is_news() {
-                    self.out.tell(&what);
-                } else {
-                    self.out.step(&what);
+                self.out.step(&format!("not saved, {}: {}", why.code, why.message));
+                // Each cause is told once.
+                while let Ok(why) = self.news.try_recv() {
+                    self.out.tell(&format!("{} {}", why.message, why.remedy));
                 }
                 None
             }

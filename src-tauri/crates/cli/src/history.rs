@@ -234,35 +234,26 @@ fn export_one(
 async fn purge(global: &Global, id: ConversationId, out: &Out) -> Result<(), Failure> {
     let (library, _) = place::writer(global)?;
     let snapshots = Snapshots::open(&library, &SystemWorld).await;
-    let report = library.purge(id).await?;
-    // What the model remembered of it goes with it. A cache that cannot be opened is set aside, and a
-    // damaged one is not used again, but its bytes may still lie there: that is said.
-    let dropped = match snapshots {
-        Ok(snapshots) => snapshots.drop_conversation(id).await,
-        Err(error) => Err(error),
-    };
-    let journal_erased =
-        report.journal_erased && dropped.as_ref().is_ok_and(|dropped| dropped.journal_erased);
-    let states = dropped.map(|dropped| dropped.snapshots);
-    let backups: Vec<String> = report.backups.iter().map(|path| path.display().to_string()).collect();
+    let purged = reprise_chat::purge(&library, snapshots, id).await?;
+    let backups: Vec<String> = purged.backups.iter().map(|path| path.display().to_string()).collect();
     let done = json!({
         "conversation": id.to_string(),
         "purged": true,
-        "messages": report.messages,
-        "journal_erased": journal_erased,
+        "messages": purged.messages,
+        "journal_erased": purged.journal_erased,
         "backups": backups,
-        "snapshots": states.as_ref().ok(),
+        "snapshots": purged.snapshots.as_ref().ok(),
     });
     out.result(&done, || {
-        let mut text = format!("Conversation {id} and its {} messages are erased.\n", report.messages);
+        let mut text = format!("Conversation {id} and its {} messages are erased.\n", purged.messages);
         for backup in &backups {
             let _ = writeln!(text, "This backup still holds it: {backup}");
         }
-        if let Err(error) = &states {
+        if let Err(error) = &purged.snapshots {
             let _ =
                 writeln!(text, "Its snapshots could not be erased: {error} Erase them with snapshots clear.");
         }
-        if !journal_erased {
+        if !purged.journal_erased {
             text.push_str("Another program was reading: the journal gives up the text when it closes.\n");
         }
         text

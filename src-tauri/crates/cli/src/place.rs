@@ -92,10 +92,7 @@ pub(crate) async fn chat(library: Library, engine: &EngineHandle, snapshots: boo
             }
             chat.with_snapshots(snapshots)
         }
-        Some(Err(error)) => {
-            out.tell(&format!("Snapshots are off: {error}"));
-            chat
-        }
+        Some(Err(error)) => chat.without_snapshots(&error),
         None => chat,
     }
 }

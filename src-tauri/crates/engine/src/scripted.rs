@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::fault::{Death, Fault};
 use crate::frame::MAX_STATE;
@@ -68,6 +68,7 @@ struct Script {
     answers: VecDeque<Vec<Act>>,
     restores: VecDeque<OnRestore>,
     deaths: VecDeque<&'static str>,
+    held: Option<(&'static str, oneshot::Receiver<()>)>,
     prompts: Vec<String>,
     specs: Vec<GenerateSpec>,
     spawned: u32,
@@ -114,6 +115,15 @@ impl ScriptedEngine {
     /// The worker dies when it next hears this request, by its name on the wire.
     pub fn die_at(&self, request: &'static str) {
         self.with(|script| script.deaths.push_back(request));
+    }
+
+    /// The worker holds still when it next hears this request, until it is told to go on or the sender is
+    /// dropped.
+    #[must_use]
+    pub fn hold_at(&self, request: &'static str) -> oneshot::Sender<()> {
+        let (go_on, held) = oneshot::channel();
+        self.with(|script| script.held = Some((request, held)));
+        go_on
     }
 
     /// The deaths that are still to come.
@@ -246,6 +256,11 @@ impl ScriptedWorker {
             if self.engine.with(|script| script.deaths.front().is_some_and(|at| *at == request.name())) {
                 self.engine.with(|script| script.deaths.pop_front());
                 return Ok(());
+            }
+            let held = self.engine.with(|script| script.held.take_if(|(at, _)| *at == request.name()));
+            if let Some((_, go_on)) = held {
+                // An error: whoever held it has gone.
+                let _ = go_on.await;
             }
             let event = match request {
                 Request::Ping => Event::Pong,

@@ -50,6 +50,11 @@ pub enum AppEvent {
         /// How, and what is safe.
         error: AppError,
     },
+    /// What the model remembers of a conversation was not kept. No message is touched.
+    NotSaved {
+        /// Why, and what to do about it.
+        error: AppError,
+    },
     /// Files are held over the window, or were taken away again.
     Dragging {
         /// Whether they are over it.

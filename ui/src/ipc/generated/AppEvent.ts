@@ -15,6 +15,10 @@ engine: EngineView, } | { "kind": "engine_lost",
 /**
  * How, and what is safe.
  */
+error: AppError, } | { "kind": "not_saved",
+/**
+ * Why, and what to do about it.
+ */
 error: AppError, } | { "kind": "dragging",
 /**
  * Whether they are over it.

@@ -122,6 +122,14 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     message: "磁盘剩余空间太少，所以没有保存状态。没有消息受影响。",
     remedy: "释放一些磁盘空间，或为快照选择较小的空间上限。",
   },
+  export_given_up: {
+    message: "引擎在交出此模型的对话状态时两次停止，不会再向它索取状态。没有消息受影响。",
+    remedy: "继续对话即可：下次会从文字重放。",
+  },
+  state_too_large: {
+    message: "这个对话的状态超过快照空间上限的一半，没有保存。没有消息受影响。",
+    remedy: "释放一些磁盘空间，或选择较大的空间上限；将 KV 缓存设为 q8_0 可使状态减半。",
+  },
   snapshots_full: {
     message: "磁盘已满，没有保存状态。没有消息受影响。",
     remedy: "释放一些磁盘空间，或为快照选择较小的空间上限。",
@@ -162,6 +170,7 @@ export const reasons: Record<string, string> = {
   no_snapshot: "没有快照",
   replay_cheaper: "在这台机器上重放更快",
   restore: "快照无法写回，已停用",
+  snapshots_unusable: "无法打开快照文件",
   tokens: "此处之前的对话与快照不同",
   too_short: "对话很短，重放更快",
   unqualified: "快照由另一种设备或设置计算，无法验证",

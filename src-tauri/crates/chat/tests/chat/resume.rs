@@ -5,16 +5,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reprise_chat::engine::{FlashAttention, KvType};
-use reprise_chat::history::{ConversationId, DataDir, MessageState, SnapshotState};
+use reprise_chat::engine::{FlashAttention, KvType, StopReason};
+use reprise_chat::history::{ConversationId, DataDir, MessageState, SnapshotState, StoreError};
 use reprise_chat::{
-    Ask, Chat, Library, Receipt, ResumePath, SavedState, Snapshots, TurnOutcome, TurnRequest, World,
-    list_snapshots, verify_snapshots,
+    Ask, Chat, Library, Receipt, ResumePath, SavedState, Snapshots, TurnEvent, TurnOutcome, TurnRequest,
+    World, list_snapshots, verify_snapshots,
 };
 use reprise_engine::scripted::{Act, OnRestore, ScriptedEngine};
 use reprise_engine::{EngineHandle, Limits};
 
-use crate::bench_desk::{CountingWorld, Desk, ask};
+use crate::bench_desk::{CountingWorld, Desk, ask, first, further};
 
 /// Long enough to be worth a snapshot.
 fn long(text: &str) -> String {
@@ -181,6 +181,70 @@ async fn an_engine_that_dies_at_any_step_of_restoring_or_keeping_costs_no_words(
     ship: Restored - integrity identity tokens restore challenge, not kept; Restored - integrity identity tokens restore challenge
     release: Restored - integrity identity tokens restore challenge, kept; Restored - integrity identity tokens restore challenge
     ");
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_erased_while_its_state_is_kept_leaves_none() {
+    let keeper = Keeper::new().await;
+    let (other, _) = keeper.begin("other").await;
+    let go_on = keeper.desk.script.hold_at("ship");
+    let mut first =
+        keeper.desk.turn(keeper.request(Ask::Begin { text: long("one"), system: None })).await.unwrap();
+    let chat = &keeper.desk.chat;
+    let snapshots = chat.snapshots().unwrap().clone();
+    let purged = reprise_chat::purge(chat.library(), Ok(snapshots), first.conversation).await.unwrap();
+    assert_eq!((purged.messages, purged.snapshots.unwrap()), (2, 0), "nothing is on the disk yet");
+    go_on.send(()).unwrap();
+    assert_eq!(first.saving.done().await.unwrap_err().code, "overtaken");
+    let (listed, _) = list_snapshots(&keeper.dir()).unwrap();
+    let of: Vec<ConversationId> = listed.iter().map(|snapshot| snapshot.conversation).collect();
+    assert_eq!(of, [other.conversation]);
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_being_answered_can_be_erased() {
+    let keeper = Keeper::new().await;
+    let (first, _) = keeper.begin("one").await;
+    keeper.desk.script.on_answer(vec![Act::Babble]);
+    let more = Ask::Continue { conversation: first.conversation, parent: None, text: "and then?".to_owned() };
+    let mut running = keeper.desk.start(keeper.request(more));
+    running.until(|event| matches!(event, TurnEvent::Text { .. })).await;
+    let chat = Arc::clone(&keeper.desk.chat);
+    let purging = tokio::spawn(async move { chat.purge(first.conversation).await });
+    let stopped = running.finish().await.unwrap();
+    assert_eq!(stopped.stop, StopReason::Cancelled);
+    let purged = purging.await.unwrap().unwrap();
+    assert_eq!(purged.messages, 4);
+    keeper.desk.chat.finish_saving().await;
+    assert_eq!(list_snapshots(&keeper.dir()).unwrap().0, []);
+    let reader = keeper.desk.reader();
+    assert!(matches!(reader.conversation(first.conversation), Err(StoreError::NotFound { .. })));
+    let (again, _) = keeper.begin("one").await;
+    assert_eq!(told(&again.receipt), "Fresh -", "nothing of it is live");
+}
+
+#[tokio::test]
+async fn snapshots_that_cannot_be_opened_are_said_once_and_the_chat_goes_on() {
+    let desk = Desk::new();
+    let Desk { chat, engine, world, folder, .. } = desk;
+    let library = chat.library().clone();
+    drop(chat);
+    let why = StoreError::Snapshots { detail: "no luck".to_owned(), damaged: false };
+    let chat = Arc::new(Chat::new(library, engine.clone(), world.clone()).without_snapshots(&why));
+    let mut news = chat.not_saved();
+    let desk = Desk { script: ScriptedEngine::new(), engine, chat, world, folder };
+    let mut first = desk.turn(first("one")).await.unwrap();
+    assert_eq!(first.saving.done().await.unwrap_err().code, "snapshots_unusable");
+    desk.begin("other").await;
+    let second = desk.go_on(first.conversation, "two").await;
+    assert_eq!(told(&second.receipt), "Replayed snapshots_unusable");
+    let said = news.try_recv().unwrap();
+    assert!(said.message.contains("no luck"), "{said:?}");
+    assert!(news.try_recv().is_err(), "once");
+    // Not wished: nothing to say.
+    let quiet = TurnRequest { snapshots: false, ..further(first.conversation, "three") };
+    desk.begin("another").await;
+    assert_eq!(told(&desk.turn(quiet).await.unwrap().receipt), "Replayed disabled");
 }
 
 #[tokio::test]

@@ -112,10 +112,11 @@ fn a_folder_that_cannot_be_written() {
 struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path) -> Option<Self> {
+    fn mount(at: &'a Path, megabytes: u32) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(at).output();
+        let mounted =
+            mount.args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(at).output();
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(at));
         }
@@ -146,7 +147,7 @@ impl Drop for SmallDisk<'_> {
 fn a_full_disk_loses_nothing() {
     let Some(place) = Place::with_model() else { return };
     let at = place.path("disk");
-    let Some(disk) = SmallDisk::mount(&at) else { return };
+    let Some(disk) = SmallDisk::mount(&at, 4) else { return };
     let data = at.join("data");
     let chat = |prompt: &str, extra: &[&str]| {
         let mut command = place.chat_command(&[prompt], 8, extra);
@@ -167,6 +168,25 @@ fn a_full_disk_loses_nothing() {
     assert_eq!(show(), before);
     let next = chat("Now there is room.", &["--conversation", id]).success();
     assert_eq!(show()["active_leaf"], next["node"]);
+}
+
+#[test]
+fn a_state_that_finds_no_room_is_told_once_and_the_chat_goes_on() {
+    let Some(place) = Place::with_model() else { return };
+    let at = place.path("disk");
+    let Some(_disk) = SmallDisk::mount(&at, 128) else { return };
+    let data = at.join("data");
+    // About 400 tokens, a state of 10 MB: less than half of the budget, but more stays free on a disk.
+    let long = "The quick brown fox jumps over the lazy dog. ".repeat(40);
+    let mut command = place.chat_command(&[&long, "And then?"], 8, &[]);
+    let ended = run(command.env("REPRISE_DATA_DIR", &data));
+    let turns = ended.success();
+    let turns = turns["turns"].as_array().unwrap();
+    assert_eq!(turns.iter().map(|turn| &turn["saved"]).collect::<Vec<_>>(), [&Value::Null, &Value::Null]);
+    assert_eq!(ended.stderr.matches("The state was not saved").count(), 1, "{}", ended.stderr);
+    let shown =
+        run(place.command_on(&data).args(["--json", "history", "show", text(&turns[0]["conversation"])]));
+    assert_eq!(shown.success()["messages"].as_array().unwrap().len(), 4);
 }
 
 #[test]
