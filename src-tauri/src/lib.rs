@@ -7,6 +7,7 @@
 mod closing;
 mod commands;
 mod desk;
+mod drawing;
 mod engine_watch;
 mod hub;
 mod instance;

@@ -1,7 +1,5 @@
 //! A turn on its way to the page: in order, text in small batches.
 
-use std::time::Duration;
-
 use reprise_chat::{ChatError, TurnEvent, TurnOutcome};
 use reprise_protocol::{Ask, TurnUpdate};
 use tauri::ipc::Channel;
@@ -9,12 +7,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::desk::Desk;
+use crate::drawing::Drawing;
 use crate::hub::{Activity, Hub};
 use crate::refusal::Refusal;
 use crate::wire;
-
-/// How long text is gathered: an eye sees no more, and a page that draws each token draws too often.
-const GATHER: Duration = Duration::from_millis(40);
 
 /// Takes a turn. Fails only where not even the person's message could be kept; whatever comes after
 /// that is an update.
@@ -68,6 +64,7 @@ struct Gathered {
 impl Reports<'_> {
     async fn pass_on(&mut self, mut events: mpsc::Receiver<TurnEvent>) {
         let mut gathered = Gathered::default();
+        let gather = Drawing::here().gather();
         loop {
             let due = gathered.due;
             let event = tokio::select! {
@@ -87,7 +84,7 @@ impl Reports<'_> {
                 Some(TurnEvent::Text { text, tokens }) => {
                     gathered.text.push_str(&text);
                     gathered.tokens = tokens;
-                    gathered.due.get_or_insert_with(|| Instant::now() + GATHER);
+                    gathered.due.get_or_insert_with(|| Instant::now() + gather);
                 }
                 Some(event) => {
                     self.send_text(&mut gathered);

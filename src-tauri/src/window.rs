@@ -9,6 +9,7 @@ use tauri::utils::config::WindowConfig;
 use tauri::webview::NewWindowResponse;
 use tauri::{App, AppHandle, DragDropEvent, Manager, Url, WebviewWindow, WebviewWindowBuilder, WindowEvent};
 
+use crate::drawing::Drawing;
 use crate::hub::Hub;
 use crate::{closing, commands};
 
@@ -27,6 +28,7 @@ pub fn open(app: &App, data: Option<PathBuf>) -> tauri::Result<()> {
         builder = builder.data_directory(data);
     }
     let window = builder.build()?;
+    Drawing::here().apply(&window);
     let handle = app.handle().clone();
     window.on_window_event(move |event| on_event(&handle, event));
     tauri::async_runtime::spawn(async move {

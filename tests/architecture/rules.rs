@@ -28,6 +28,7 @@ const HOMES: &[(&str, &str)] = &[
     ("libsqlite3-sys", "reprise-store"),
     ("tauri*", APP),
     ("interprocess", APP),
+    ("webkit2gtk*", APP),
     ("llama-cpp-*", "reprise-llama"),
     ("nvml-wrapper*", "reprise-hardware"),
     ("sysinfo", "reprise-hardware"),

@@ -22,7 +22,7 @@ fn when_the_engine_dies_the_part_stays_and_the_next_message_works() {
     window.keep_screenshot("interrupted");
     let part = window.answers().remove(0);
     window.say("Say hello.");
-    let next = window.wait_for_answer(2);
+    let next = window.wait_for_beginning(2);
     assert!(!next.text.trim().is_empty());
     assert_eq!(window.answers()[0], part);
 }
@@ -43,7 +43,7 @@ fn when_the_engine_hangs_the_window_lives_and_the_next_message_works() {
     window.open_conversation(LONG_TITLE);
     window.wait_for_words("Interrupted", SOON);
     window.say("Say hello.");
-    window.wait_for_answer(2);
+    window.wait_for_beginning(2);
     window.keep_screenshot("goes-on");
 }
 

@@ -52,12 +52,22 @@ impl Drop for Kept {
     }
 }
 
+/// How llama.cpp's threads wait for one another.
+#[derive(Debug, Clone, Copy)]
+enum Threads {
+    /// By sleeping: on a machine that others use too, those that spin take a hundred times as long.
+    Sleeping,
+    /// By spinning a while first.
+    AsUsual,
+}
+
 /// Folders, a display and a driver.
 pub struct Place {
     name: &'static str,
     machine: &'static Machine,
     folder: TempDir,
     display: String,
+    threads: Threads,
     port: u16,
     // In the order in which they end.
     _driver: Kept,
@@ -68,6 +78,15 @@ pub struct Place {
 impl Place {
     /// `None`, and said so, where this machine lacks something.
     pub fn new(name: &'static str) -> Option<Self> {
+        Self::with_threads(name, Threads::Sleeping)
+    }
+
+    /// For what is measured: threads wait for one another as everywhere outside the tests.
+    pub fn for_measuring(name: &'static str) -> Option<Self> {
+        Self::with_threads(name, Threads::AsUsual)
+    }
+
+    fn with_threads(name: &'static str, threads: Threads) -> Option<Self> {
         let machine = machine()?;
         let cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
@@ -77,7 +96,7 @@ impl Place {
         let (display, kept_display) = start_display(machine);
         let port = free_port();
         let mut driver = Command::new(&machine.driver);
-        environment(&mut driver, folder.path(), &display, machine);
+        environment(&mut driver, folder.path(), &display, machine, threads);
         let driver = driver
             .arg(format!("--port={port}"))
             .stdin(Stdio::null())
@@ -90,6 +109,7 @@ impl Place {
             machine,
             folder,
             display,
+            threads,
             port,
             _driver: Kept(driver),
             _display: kept_display,
@@ -114,7 +134,7 @@ impl Place {
     /// Any program in the surroundings of this place.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        environment(&mut command, self.root(), &self.display, self.machine);
+        environment(&mut command, self.root(), &self.display, self.machine, self.threads);
         command.stdin(Stdio::null());
         command
     }
@@ -174,7 +194,7 @@ impl Place {
 }
 
 /// Nothing of whoever runs the tests reaches the app, but for what is named here.
-fn environment(command: &mut Command, root: &Path, display: &str, machine: &Machine) {
+fn environment(command: &mut Command, root: &Path, display: &str, machine: &Machine, threads: Threads) {
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -193,9 +213,11 @@ fn environment(command: &mut Command, root: &Path, display: &str, machine: &Mach
         .env("REPRISE_STARTER_MODEL", &machine.model)
         // Without it the window cannot be driven (tauri-driver sets it, and does little else on Linux).
         .env("TAURI_WEBVIEW_AUTOMATION", "true")
-        // On a machine that others use too, threads that wait by spinning take a hundred times as long.
-        .env("OMP_WAIT_POLICY", "passive")
         .env(MARK, root);
+    match threads {
+        Threads::Sleeping => command.env("OMP_WAIT_POLICY", "passive"),
+        Threads::AsUsual => command,
+    };
 }
 
 /// A display that nobody sees, on a number that it chooses itself.

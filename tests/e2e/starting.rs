@@ -92,7 +92,7 @@ const ANSWER: u32 = 200;
 #[test]
 #[ignore = "a measurement, for scripts/bench-window"]
 fn decoding_with_the_window_open() {
-    let Some(place) = Place::new("bench-decode") else { return };
+    let Some(place) = Place::for_measuring("bench-decode") else { return };
     place.prefer_the_likeliest();
     let program = Path::new(APP).parent().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/SmolLM2-135M-Instruct.Q4_1.gguf");

@@ -8,6 +8,7 @@ use crate::place::{ANSWER, SOON, Window};
 
 /// Enter, as WebDriver spells it.
 const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
 
 /// Its answer takes minutes.
 pub const LONG: &str = "Write a very long story about the sea and the people who live beside it.";
@@ -69,6 +70,19 @@ impl Window<'_> {
             let last = answers.last().filter(|last| last.whole && answers.len() == count).cloned();
             last.filter(|_| !window.has("button", "Stop"))
         })
+    }
+
+    /// Waits until there are this many answers and the last one has text, and stops it: a small model that
+    /// was interrupted before may go on for ever.
+    pub fn wait_for_beginning(&self, count: usize) -> Turn {
+        self.wait_for("an answer has begun", ANSWER, |window| {
+            let answers = window.answers();
+            let begun = |last: &&Turn| last.whole || written(&last.text).len() > 40;
+            answers.last().filter(|last| answers.len() == count && begun(last)).cloned()
+        });
+        let composer = self.named("textbox", "Message");
+        self.type_into(&composer, ESCAPE);
+        self.wait_for_answer(count)
     }
 
     /// Waits until the last answer holds some text and more is to come.

@@ -2,6 +2,9 @@ import { type AppError, asAppError } from "../ipc/error";
 import type { Ask } from "../ipc/generated/Ask";
 import type { TurnUpdate } from "../ipc/generated/TurnUpdate";
 
+/** How often counts change while text comes, in milliseconds: nobody reads a figure that changes faster. */
+const COUNT_EVERY = 500;
+
 /** How far a turn is. */
 export type TurnPhase =
   | { kind: "sending" }
@@ -41,6 +44,7 @@ export class Turn {
 
   private readonly begun: number;
   private firstAt = 0;
+  private countedAt = 0;
 
   constructor(
     readonly ask: Ask,
@@ -95,13 +99,15 @@ export class Turn {
 
   private count(tokens: number): void {
     const now = this.now();
-    this.tokens = tokens;
     if (this.firstMs === null) {
       this.firstMs = now - this.begun;
       this.firstAt = now;
+    } else if (now - this.countedAt < COUNT_EVERY) {
       return;
+    } else {
+      this.rate = tokens / ((now - this.firstAt) / 1000);
     }
-    const seconds = (now - this.firstAt) / 1000;
-    if (seconds >= 0.5) this.rate = tokens / seconds;
+    this.countedAt = now;
+    this.tokens = tokens;
   }
 }

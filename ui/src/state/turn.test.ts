@@ -56,6 +56,17 @@ test("a lost engine is told, and the turn goes on", () => {
   expect(turn.running).toBe(true);
 });
 
+test("counts change twice a second, however often text comes", () => {
+  let now = 0;
+  const turn = new Turn({ kind: "begin", text: "Go" }, () => now);
+  const shown = [1, 2, 3, 4, 5, 6].map((at) => {
+    now = at * 200;
+    turn.hear({ kind: "text", text: "a", tokens: at * 10 });
+    return turn.tokens;
+  });
+  expect(shown).toEqual([10, 10, 10, 40, 40, 40]);
+});
+
 test("the rate is told after half a second, from the first text on", () => {
   let now = 1000;
   const turn = turned([kept], () => now);
