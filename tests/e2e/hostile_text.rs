@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reprise_store::{
     ConversationId, DataDir, FinishedAnswer, History, Holder, MessageState, NewAnswer, NewConversation,
-    NewMessage, NodeId, Role, StopReason, Timestamp, TitleSource,
+    NewMessage, NodeId, Notice, Role, StopReason, Timestamp, TitleSource,
 };
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ document.addEventListener("securitypolicyviolation", (e) => window.stopped.push(
 /// Half a screen further in a direction; what is wrong with the one that is shown, and which messages it shows.
 const LOOK: &str = r#"
 const log = document.querySelector("[role=log]");
-const bad = [...log.querySelectorAll("script, iframe, object, embed, img, style, link, meta, base, form, video, audio, template, math, foreignObject")]
+const bad = [...log.querySelectorAll("script, iframe, object, embed, img, style, link, meta, base, form, video, audio, template, :not(.tex, .tex *) > math, foreignObject")]
   .map((e) => e.outerHTML.slice(0, 80));
 for (const e of log.querySelectorAll("*")) for (const a of e.attributes)
   if (a.name.startsWith("on") || /javascript:|data:/i.test(a.value) || a.name === "srcdoc") bad.push(`${e.tagName} ${a.name}`);
@@ -64,8 +64,8 @@ fn listen() -> Listener {
     Listener { port, connections }
 }
 
-/// A conversation whose answers are the corpus; the ids of these.
-fn store(place: &Place, texts: &[String]) -> Vec<String> {
+/// A conversation, `Hostile text`, whose answers are these; their ids.
+pub fn store(place: &Place, texts: &[String]) -> Vec<String> {
     let now = |ms: u64| Timestamp::from_millis(1_770_000_000_000 + ms);
     let holder = Holder::this_process("the test", now(0));
     let mut writer = History::open_writer(&DataDir::create(place.data()).unwrap(), &holder).unwrap();
@@ -97,7 +97,7 @@ fn store(place: &Place, texts: &[String]) -> Vec<String> {
             stop: Some(StopReason::End),
             stats: None,
             receipt: None,
-            notice: Some(text.clone()),
+            notice: Some(Notice { code: None, text: text.clone() }),
             finished: now(ms * 10 + 2),
         };
         writer.finish_answer(answer, &finished).unwrap();

@@ -13,6 +13,7 @@ mod ends;
 mod faults;
 mod hostile_text;
 mod machine;
+mod outside;
 mod place;
 mod processes;
 mod starting;

@@ -90,9 +90,10 @@ impl Place {
         let machine = machine()?;
         let cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        for part in ["config", "cache", "local", "runtime", "home"] {
+        for part in ["config", "cache", "local", "runtime", "home", "bin"] {
             fs::create_dir(folder.path().join(part)).unwrap();
         }
+        stand_in_for_the_browser(folder.path());
         let (display, kept_display) = start_display(machine);
         let port = free_port();
         let mut driver = Command::new(&machine.driver);
@@ -161,6 +162,12 @@ impl Place {
         Window { place: self, session: Some(session), shot: std::cell::Cell::new(0) }
     }
 
+    /// Addresses that a browser was asked for.
+    pub fn browsed(&self) -> Vec<String> {
+        let lines = fs::read_to_string(self.root().join("browsed")).unwrap_or_default();
+        lines.lines().map(str::to_owned).collect()
+    }
+
     /// Process ids of the app.
     pub fn app(&self) -> Vec<u32> {
         processes::named(self.root(), "reprise")
@@ -193,11 +200,22 @@ impl Place {
     }
 }
 
+/// What opens addresses on a Linux desktop: here it writes them down.
+fn stand_in_for_the_browser(root: &Path) {
+    let program = root.join("bin/xdg-open");
+    let script = format!("#!/bin/sh\necho \"$1\" >>'{}'\n", root.join("browsed").display());
+    fs::write(&program, script).unwrap();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&program, permissions).unwrap();
+}
+
 /// Nothing of whoever runs the tests reaches the app, but for what is named here.
 fn environment(command: &mut Command, root: &Path, display: &str, machine: &Machine, threads: Threads) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::env::split_paths(&path);
     command
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("PATH", std::env::join_paths([root.join("bin")].into_iter().chain(paths)).unwrap())
         .env("HOME", root.join("home"))
         .env("XDG_CONFIG_HOME", root.join("config"))
         .env("XDG_CACHE_HOME", root.join("cache"))

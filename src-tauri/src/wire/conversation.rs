@@ -6,8 +6,8 @@ use reprise_chat::history::{
 };
 use reprise_chat::{Opened, Shown};
 use reprise_protocol::{
-    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, Receipt, SearchHit,
-    SnippetPart, Speaker, StopReason, Timing,
+    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, Notice, Receipt,
+    SearchHit, SnippetPart, Speaker, StopReason, Timing,
 };
 use serde::de::DeserializeOwned;
 
@@ -65,7 +65,7 @@ pub fn message_view(Shown { message, versions }: Shown) -> MessageView {
             StoredStop::Cancelled => StopReason::Cancelled,
             StoredStop::Failed => StopReason::Failed,
         }),
-        notice: message.notice,
+        notice: message.notice.map(|notice| Notice { code: notice.code, message: notice.text }),
         damaged: message.damaged,
         created: millis(message.created),
         versions: versions.into_iter().map(|version| version.to_string()).collect(),

@@ -303,10 +303,27 @@ describe("the structure of an answer", () => {
     expect(root.querySelector("[id]")).toBeNull();
   });
 
-  it("leaves formulas as they were written", () => {
-    const { root } = show("Cost $5 or $6 and *more*; $a_1*b_2*c$ and \\(x_1\\).\n\n$$\na_1\n+ b_2\n$$");
-    expect(one(root, "p").textContent).toBe("Cost $5 or $6 and more; $a_1*b_2*c$ and \\(x_1\\).");
-    expect(one(root, ".tex").textContent).toBe("$$\na_1\n+ b_2\n$$");
+  it("finds formulas, and leaves money and names alone", () => {
+    const { root } = show(
+      "Cost $5 or $6 and *more*; $HOME/$USER; $a_1*b_2*c$ and \\(x_1\\).\n\n$$\na_1\n+ b_2\n$$",
+    );
+    expect(one(root, "p").textContent).toBe(
+      "Cost $5 or $6 and more; $HOME/$USER; $a_1*b_2*c$ and \\(x_1\\).",
+    );
+    const formulas = [...root.querySelectorAll(".tex")].map((formula) => formula.textContent);
+    expect(formulas).toEqual(["$a_1*b_2*c$", "\\(x_1\\)", "$$\na_1\n+ b_2\n$$"]);
+  });
+
+  it("typesets formulas, and keeps on the screen what was typeset while more of a text comes", async () => {
+    const { root, update } = show("So $x^2$ and $\\broken{$.", true);
+    await vi.waitFor(() => expect(root.querySelector("math")).not.toBeNull());
+    const math = one(root, ".tex math");
+    expect(math.querySelector("msup")?.textContent).toBe("x2");
+    expect(root.querySelectorAll(".tex--source").length).toBe(1);
+    expect(root.textContent).toContain("$\\broken{$");
+    await update("So $x^2$ and $\\broken{$. And more\n\n\\[ \\frac{1}{2} \\]", false);
+    expect(one(root, ".tex math")).toBe(math);
+    await vi.waitFor(() => expect(one(root, ".tex--block math").getAttribute("display")).toBe("block"));
   });
 });
 

@@ -1,5 +1,5 @@
 // The Markdown parser as it is set up here: CommonMark with GFM's tables, strikethrough and bare addresses,
-// footnotes, and formulas left alone. HTML is no part of the grammar, so it is text like any other.
+// footnotes, and formulas. HTML is no part of the grammar, so it is text like any other.
 
 import MarkdownIt, { type Token } from "markdown-it";
 import { safeAddress } from "./addresses";

@@ -12,6 +12,8 @@ export interface MarkdownLabels {
   imageNotLoaded: string;
   /** Names a code block that can be scrolled; the language, where there is one, is added to it. */
   code: string;
+  /** Names a formula that can be scrolled. */
+  formula: string;
   /** Names a table that can be scrolled. */
   table: string;
   /** Names the button at a footnote mark. */

@@ -21,6 +21,8 @@ export const MAX_INLINE_DEPTH = 24;
 export const MAX_BLOCK_DEPTH = 40;
 /** A code block above this is not highlighted. */
 export const MAX_HIGHLIGHT = 100_000;
+/** A formula above this is shown as it was written. */
+export const MAX_FORMULA = 2_000;
 /** An address above this is no link. */
 export const MAX_ADDRESS = 2_048;
 /** Plain text is laid out in pieces of about this length: one endless line would hold up the layout. */

@@ -35,6 +35,7 @@ export const labels: MarkdownLabels = {
   thought: "Thought",
   thinking: "Thinking",
   imageNotLoaded: "Image not loaded",
+  formula: "Formula",
   code: "Code",
   table: "Table",
   note: (mark) => `Footnote ${mark}`,

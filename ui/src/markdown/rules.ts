@@ -39,8 +39,8 @@ function deepest(state: StateBlock, startLine: number, endLine: number, silent: 
 }
 
 /**
- * A displayed formula: from `$$` or `\[` at the start of a line to its counterpart at the end of one. Formulas are
- * shown as they were written, so that no underscore becomes emphasis and no plus sign a list. As in TeX, an empty
+ * A displayed formula: from `$$` or `\[` at the start of a line to its counterpart at the end of one. In a
+ * formula no underscore is emphasis and no plus sign a list. As in TeX, an empty
  * line ends it; so whether a block is a formula depends on nothing that comes after it.
  */
 function texBlock(state: StateBlock, startLine: number, endLine: number, silent: boolean): boolean {
@@ -71,7 +71,10 @@ function texBlock(state: StateBlock, startLine: number, endLine: number, silent:
   return true;
 }
 
-/** A formula in running text, kept as it is. A dollar sign before a figure is money, as Pandoc has it. */
+/**
+ * A formula in running text. A dollar sign before a figure is money, as Pandoc has it, and one before a word the
+ * beginning of a name: `$HOME/$USER` is no formula.
+ */
 function tex(state: StateInline, silent: boolean): boolean {
   const { src, pos, posMax } = state;
   const opening = src.slice(pos, pos + 2);
@@ -81,11 +84,11 @@ function tex(state: StateInline, silent: boolean): boolean {
   else if (opening === "\\[") end = closingAt(src, "\\]", pos + 2, Math.min(posMax, pos + LONGEST_TEX));
   else if (/^\$[^\s$]/.test(opening)) {
     const within = src.slice(pos, Math.min(posMax, pos + LONGEST_DOLLAR_TEX));
-    const match = /^\$(?:[^\s$\\]|\\.|\s(?=[^$]))+\$(?!\d)/.exec(within);
+    const match = /^\$(?:[^\s$\\]|\\.|\s(?=[^$]))+\$(?!\w)/.exec(within);
     if (match) end = pos + match[0].length;
   }
   if (end < 0) return false;
-  if (!silent) state.push("text", "", 0).content = src.slice(pos, end);
+  if (!silent) state.push("tex_inline", "", 0).content = src.slice(pos, end);
   state.pos = end;
   return true;
 }

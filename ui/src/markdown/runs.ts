@@ -78,6 +78,8 @@ function leaf(token: Token): Inline | null {
       return token.content === "" ? null : { kind: "text", text: token.content };
     case "code_inline":
       return { kind: "code", text: token.content };
+    case "tex_inline":
+      return { kind: "tex", text: token.content };
     case "softbreak":
     case "hardbreak":
       return { kind: "break" };

@@ -5,6 +5,7 @@ export type Inline =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "plain"; readonly text: string }
   | { readonly kind: "code"; readonly text: string }
+  | { readonly kind: "tex"; readonly text: string }
   | { readonly kind: "break" }
   | Emphasis<"strong">
   | Emphasis<"emphasis">
@@ -92,6 +93,7 @@ export function visibleText(nodes: readonly Inline[]): string {
         case "text":
         case "plain":
         case "code":
+        case "tex":
           return node.text;
         case "break":
           return "\n";

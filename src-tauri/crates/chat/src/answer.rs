@@ -5,7 +5,8 @@ use std::time::Duration;
 use reprise_engine::EngineError;
 use reprise_engine::message::{Finished, ModelInfo, StopReason, TokenId};
 use reprise_store::{
-    ConversationId, FinishedAnswer, MessageState, NewAnswer, NodeId, StopReason as StoredStop, StoreError,
+    ConversationId, FinishedAnswer, MessageState, NewAnswer, NodeId, Notice, StopReason as StoredStop,
+    StoreError,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -155,7 +156,7 @@ impl<'a> GrowingAnswer<'a> {
             stop: StoredStop::Failed,
             stats: None,
             receipt: None,
-            notice: Some(error.to_string()),
+            notice: Some(Notice { code: Some(error.code().to_owned()), text: error.to_string() }),
         };
         self.close(node, end).await?;
         Ok(Some(node))
@@ -168,5 +169,5 @@ struct Ending {
     stop: StoredStop,
     stats: Option<serde_json::Value>,
     receipt: Option<serde_json::Value>,
-    notice: Option<String>,
+    notice: Option<Notice>,
 }

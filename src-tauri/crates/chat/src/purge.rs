@@ -57,13 +57,11 @@ impl Chat {
                 tracing::info!(%error, "the context of an erased conversation was not discarded");
             }
         }
-        match self.snapshots() {
-            Some(snapshots) => purge(&self.library, Ok(snapshots.clone()), id).await,
-            None => {
-                let report = self.library.purge(id).await?;
-                let (messages, backups) = (report.messages, report.backups);
-                Ok(Purged { messages, backups, journal_erased: report.journal_erased, snapshots: Ok(0) })
-            }
+        if let Some(snapshots) = self.snapshots() {
+            return purge(&self.library, Ok(snapshots.clone()), id).await;
         }
+        let report = self.library.purge(id).await?;
+        let (messages, backups) = (report.messages, report.backups);
+        Ok(Purged { messages, backups, journal_erased: report.journal_erased, snapshots: Ok(0) })
     }
 }

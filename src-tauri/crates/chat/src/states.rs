@@ -197,6 +197,9 @@ impl Chat {
         let (Some(hello), Some(model)) = (hello, hash) else {
             return without("model_missing", "the model file cannot be read any more".to_owned());
         };
+        if !self.is_as_loaded(&loaded.spec.model).await {
+            return without("model_changed", "the model file changed while it was loaded".to_owned());
+        }
         let identity = resume::identity_of(&hello, &loaded.spec, &loaded.info, &model);
         let moment = Moment {
             engine: &self.engine,
@@ -347,6 +350,8 @@ impl Chat {
                 tracing::warn!(code = why.code, "a state was not kept");
             }
             news.ended(conversation, &result);
+            // Whoever waits may end the program next: the files are to be closed by then.
+            drop((library, snapshots, engine));
             // Nobody may wait for it.
             let _ = saved.send(result);
         }));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reprise_engine::message::{GenerateSpec, LoadSpec, ModelInfo, Prepared};
 use reprise_engine::{EngineError, EngineHandle, Fault, GenerationEvent};
 use reprise_store::{
-    Conversation, ConversationId, FinishedAnswer, HistoryWriter, Message, MessageState, ModelRef,
+    Conversation, ConversationId, FileStamp, FinishedAnswer, HistoryWriter, Message, MessageState, ModelRef,
     NewConversation, NewMessage, NodeId, Role, StopReason, StoreError, Timestamp, TitleSource,
 };
 use tokio::sync::{mpsc, watch};
@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 
 use crate::answer::GrowingAnswer;
 use crate::deaths::{Action, Deaths};
+use crate::identity::model_files;
 use crate::not_saved::News;
 use crate::open_turns::OpenTurns;
 use crate::places::model_path;
@@ -61,6 +62,9 @@ pub struct Chat {
     /// Guards the sizes of the latest states, in bytes; held for one look-up.
     pub(crate) state_sizes: Mutex<HashMap<ConversationId, u64>>,
     open: OpenTurns,
+    /// What tells the loaded model's files from edited ones, as they were before it was loaded. `None` where
+    /// they could not be read, or changed meanwhile. Held for one look-up.
+    files_as_loaded: Mutex<Option<Vec<FileStamp>>>,
 }
 
 /// A message that waits for its answer.
@@ -102,6 +106,7 @@ impl Chat {
             live: Mutex::default(),
             state_sizes: Mutex::default(),
             open: OpenTurns::default(),
+            files_as_loaded: Mutex::default(),
         }
     }
 
@@ -384,7 +389,9 @@ impl Chat {
         let spec = spec_of(model, options).map_err(|fault| failed(fault.into()))?;
         let action = Action::Load(spec.model.clone());
         loop {
-            if self.has_loaded(&spec) {
+            let files = stamps(&spec.model).await;
+            // A file that is gone does not take away what is loaded; another in its place is another model.
+            if self.has_loaded(&spec) && (files.is_none() || self.files_are_as_loaded(files.as_deref())) {
                 return Ok(None);
             }
             let (progress, mut fractions) = mpsc::channel(16);
@@ -401,6 +408,8 @@ impl Chat {
             match result {
                 Ok(ModelInfo { load_ms, .. }) => {
                     self.deaths().lived(&action);
+                    let after = stamps(&spec.model).await;
+                    *self.files() = files.filter(|files| after.as_ref() == Some(files));
                     return Ok(Some(load_ms));
                 }
                 Err(error @ EngineError::Died(_)) if self.deaths().died(action.clone()) => {
@@ -409,6 +418,20 @@ impl Chat {
                 Err(error) => return Err(failed(error)),
             }
         }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Option<Vec<FileStamp>>> {
+        self.files_as_loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files_are_as_loaded(&self, now: Option<&[FileStamp]>) -> bool {
+        now.is_some() && self.files().as_deref() == now
+    }
+
+    /// Whether the model's files are what they were when it was loaded: only then their hash is the
+    /// model's.
+    pub(crate) async fn is_as_loaded(&self, model: &Path) -> bool {
+        self.files_are_as_loaded(stamps(model).await.as_deref())
     }
 
     pub(crate) fn has_loaded(&self, spec: &LoadSpec) -> bool {
@@ -574,4 +597,10 @@ fn not_trashed(conversation: &Conversation) -> Result<(), ChatError> {
         return Ok(());
     }
     Err(ChatError::BadRequest { what: "This conversation is in the trash.", remedy: "Restore it first." })
+}
+
+/// What tells the model's files from edited ones; `None` where they cannot be read.
+async fn stamps(model: &Path) -> Option<Vec<FileStamp>> {
+    let files = model_files(model);
+    tokio::task::spawn_blocking(move || FileStamp::of_all(&files).ok()).await.ok().flatten()
 }

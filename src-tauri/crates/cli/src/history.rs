@@ -148,7 +148,7 @@ fn message_json(message: &Message, active: bool) -> Value {
         "role": message.role.as_str(),
         "text": message.text,
         "state": message.state.as_str(),
-        "notice": message.notice,
+        "notice": message.notice.as_ref().map(|notice| &notice.text),
         "stop": message.stop.map(StopReason::as_str),
         "created": message.created.as_millis(),
         "finished": message.finished.map(Timestamp::as_millis),

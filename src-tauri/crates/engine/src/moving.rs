@@ -136,13 +136,24 @@ impl Moving {
         let _ = self.reply.send(Err(error));
     }
 
-    /// When silence means that the worker hangs; `None` while it waits for somebody here.
-    pub(crate) fn deadline(&self, patience: Duration) -> Option<Instant> {
-        let ours = match &self.path {
+    /// Whether the worker waits for somebody here.
+    fn is_ours(&self) -> bool {
+        match &self.path {
             Path::Out { bytes: 1.., sink } => sink.capacity() == 0,
             Path::In { bytes: 1.., source } => source.is_empty() && !source.is_closed(),
             _ => false,
-        };
-        (!ours).then(|| self.last_sign + patience)
+        }
+    }
+
+    /// Time in which the worker waits is not held against it.
+    pub(crate) fn excuse(&mut self) {
+        if self.is_ours() {
+            self.last_sign = Instant::now();
+        }
+    }
+
+    /// When silence means that the worker hangs; `None` while it waits for somebody here.
+    pub(crate) fn deadline(&self, patience: Duration) -> Option<Instant> {
+        (!self.is_ours()).then(|| self.last_sign + patience)
     }
 }

@@ -481,6 +481,9 @@ impl Supervisor {
             }
             return self.restart_watch();
         }
+        if let Some(moving) = &mut self.moving {
+            moving.excuse();
+        }
         let Some(worker) = &self.worker else { return };
         let in_flight = self.in_flight.as_ref();
         let heard = !in_flight.is_some_and(InFlight::is_stalled);

@@ -89,6 +89,16 @@ pub enum StopReason {
     Failed,
 }
 
+/// What there is to say about how a message came to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Notice {
+    /// Stable `snake_case` word, as in [`crate::AppError`]; `None` where it was written before there were any.
+    pub code: Option<String>,
+    /// One sentence.
+    pub message: String,
+}
+
 /// A message of the branch that is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -105,8 +115,8 @@ pub struct MessageView {
     pub state: MessageState,
     /// Why an answer ended.
     pub stop: Option<StopReason>,
-    /// One sentence about how it came to be, where there is something to say.
-    pub notice: Option<String>,
+    /// How it came to be, where there is something to say.
+    pub notice: Option<Notice>,
     /// Whether the disk gave back something else than what was written.
     pub damaged: bool,
     /// When it was begun, in milliseconds since 1970.

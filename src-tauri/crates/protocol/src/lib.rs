@@ -21,8 +21,8 @@ mod turn;
 
 pub use app::{AppEvent, AppInfo, Startup};
 pub use conversation::{
-    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, SearchHit, SearchResults,
-    SnippetPart, Speaker, StopReason,
+    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, Notice, SearchHit,
+    SearchResults, SnippetPart, Speaker, StopReason,
 };
 pub use engine::{EnginePhase, EngineView, LoadedModel, ModelChoice, ModelRow, TokenCount};
 pub use error::AppError;

@@ -29,6 +29,7 @@ fn generated() -> BTreeMap<String, String> {
     add::<LoadedModel>(&mut files, &config);
     add::<MessageState>(&mut files, &config);
     add::<MessageView>(&mut files, &config);
+    add::<Notice>(&mut files, &config);
     add::<ModelChoice>(&mut files, &config);
     add::<ModelRow>(&mut files, &config);
     add::<Reason>(&mut files, &config);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::message::{find, hash, show, stored_words};
 use crate::tokens::require_identity;
 use crate::{
-    HistoryWriter, Message, MessageState, NodeId, Role, StoreError, Timestamp, TokenSequence, conversation,
-    search,
+    HistoryWriter, Message, MessageState, NodeId, Notice, Role, StoreError, Timestamp, TokenSequence,
+    conversation, search,
 };
 
 stored_words! {
@@ -53,8 +53,8 @@ pub struct FinishedAnswer {
     pub stats: Option<serde_json::Value>,
     /// How its conversation was resumed for it.
     pub receipt: Option<serde_json::Value>,
-    /// One sentence for people, where there is something to say.
-    pub notice: Option<String>,
+    /// How it came to be, where there is something to say.
+    pub notice: Option<Notice>,
     /// When it ended.
     pub finished: Timestamp,
 }
@@ -129,7 +129,7 @@ impl HistoryWriter {
             let changed = tx.execute(
                 "UPDATE messages
                  SET text = ?2, text_hash = ?3, token_ids = ?4, token_identity = ?5, state = ?6,
-                     stop = ?7, stats = ?8, receipt = ?9, notice = ?10, finished = ?11
+                     stop = ?7, stats = ?8, receipt = ?9, notice = ?10, notice_code = ?11, finished = ?12
                  WHERE id = ?1 AND state = 'streaming'",
                 params![
                     node,
@@ -141,7 +141,8 @@ impl HistoryWriter {
                     answer.stop,
                     answer.stats.as_ref().map(ToString::to_string),
                     answer.receipt.as_ref().map(ToString::to_string),
-                    answer.notice,
+                    answer.notice.as_ref().map(|notice| &notice.text),
+                    answer.notice.as_ref().map(|notice| &notice.code),
                     answer.finished,
                 ],
             )?;

@@ -45,7 +45,7 @@ pub use id::{ConversationId, ModelId, NodeId, SnapshotId, Timestamp};
 pub use integrity::{IndexCheck, IntegrityReport};
 pub use known_model::KnownModel;
 pub use lock::{Holder, WriterLock};
-pub use message::{Message, MessageState, NewMessage, Role};
+pub use message::{Message, MessageState, NewMessage, Notice, Role};
 pub use purge::PurgeReport;
 pub use schema::list_backups;
 pub use search::SearchHit;

@@ -46,6 +46,21 @@ CREATE INDEX messages_by_size ON messages (conversation, role, octet_length(text
 CREATE INDEX messages_streaming ON messages (seq) WHERE state = 'streaming';
 ";
 
+/// What a notice is about, for those who say it in another language.
+pub(crate) const V3: &str = "
+ALTER TABLE messages ADD COLUMN notice_code TEXT 
+    CHECK (notice_code IS NULL OR (notice_code <> '' AND notice IS NOT NULL));
+";
+
+/// What there is to say about how a message came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Stable snake-case word; `None` where it was written before there were any.
+    pub code: Option<String>,
+    /// One sentence for people.
+    pub text: String,
+}
+
 /// A message as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -64,8 +79,8 @@ pub struct Message {
     pub damaged: bool,
     /// How far it got.
     pub state: MessageState,
-    /// One sentence for people about how it came to be, where there is something to say.
-    pub notice: Option<String>,
+    /// How it came to be, where there is something to say.
+    pub notice: Option<Notice>,
     /// Its token ids, where they are known.
     pub tokens: Option<TokenSequence>,
     /// Why an answer ended.
@@ -184,7 +199,10 @@ impl Message {
             damaged: hash != Some(*blake3::hash(text).as_bytes()) || stats.unreadable || receipt.unreadable,
             text: String::from_utf8_lossy(text).into_owned(),
             state: row.get("state")?,
-            notice: row.get("notice")?,
+            notice: match row.get("notice")? {
+                Some(text) => Some(Notice { code: row.get("notice_code")?, text }),
+                None => None,
+            },
             tokens: TokenSequence::from_row(row)?,
             stop: row.get("stop")?,
             created: row.get("created")?,

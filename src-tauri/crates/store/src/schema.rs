@@ -18,6 +18,7 @@ pub(crate) type Step = &'static [&'static str];
 pub(crate) const RELEASED: &[Step] = &[
     &[APPLICATION, conversation::V1, message::V1, search::V1],
     &[draft::V2, preference::V2, known_model::V2],
+    &[message::V3],
 ];
 
 /// `RPRS`: tells Reprise's files from any other SQLite database.

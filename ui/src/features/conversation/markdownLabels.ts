@@ -10,6 +10,7 @@ export function markdownLabels(): MarkdownLabels {
     thinking: t("thinking"),
     imageNotLoaded: t("image_not_loaded"),
     code: t("code"),
+    formula: t("formula"),
     table: t("table"),
     note: (mark) => t("footnote", { mark }),
     noteBack: (mark) => t("footnote_back", { mark }),

@@ -162,7 +162,7 @@ function showStates(shown: MessageView[], all: Map<string, MessageView>): void {
     receipt: receipts.damaged,
     state: "interrupted",
     stop: "failed",
-    notice: "The engine stopped (signal 9). What it wrote so far is kept.",
+    notice: { code: "engine_died", message: "The engine stopped (signal 9). What it wrote so far is kept." },
   });
   change(7, { damaged: true });
   change(9, { stop: "length" });

@@ -1,6 +1,7 @@
 // Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.
 
 import type { MessageState } from "./MessageState";
+import type { Notice } from "./Notice";
 import type { Receipt } from "./Receipt";
 import type { Speaker } from "./Speaker";
 import type { StopReason } from "./StopReason";
@@ -35,9 +36,9 @@ state: MessageState,
  */
 stop: StopReason | null,
 /**
- * One sentence about how it came to be, where there is something to say.
+ * How it came to be, where there is something to say.
  */
-notice: string | null,
+notice: Notice | null,
 /**
  * Whether the disk gave back something else than what was written.
  */

@@ -15,6 +15,12 @@ const entries: Entry[] = corpus;
 
 const HTML = "http://www.w3.org/1999/xhtml";
 const SVG = "http://www.w3.org/2000/svg";
+const MATHML = "http://www.w3.org/1998/Math/MathML";
+/** Of formulas; what may be in one is tested where they are made. */
+const FORMULAS: readonly string[] =
+  "display stretchy fence separator form symmetric largeop movablelimits accent width height lspace rspace".split(
+    " ",
+  );
 const ELEMENTS: Record<string, readonly string[]> = {
   div: [],
   p: [],
@@ -52,7 +58,7 @@ const DRAWINGS: Record<string, readonly string[]> = {
   rect: ["x", "y", "width", "height", "rx"],
 };
 const CLASSES = new Set(
-  "prose plain tex table-scroll link link-host image image-note note-mark note-back footnote task code code-head code-info push btn btn--quiet btn--sm i i--sm k s n f c r m bidi-control think thought".split(
+  "prose plain tex tex--block tex--source table-scroll link link-host image image-note note-mark note-back footnote task code code-head code-info push btn btn--quiet btn--sm i i--sm k s n f c r m bidi-control think thought".split(
     " ",
   ),
 );
@@ -67,7 +73,9 @@ function breaches(root: Element): string[] {
         ? ELEMENTS[name]
         : element.namespaceURI === SVG
           ? DRAWINGS[name]
-          : undefined;
+          : element.namespaceURI === MATHML && element.closest(".tex") !== null
+            ? FORMULAS
+            : undefined;
     if (!own) found.push(`element ${name}`);
     const region = name === "div" || name === "pre" ? CONTAINERS : [];
     for (const attribute of element.attributes) {
@@ -105,6 +113,15 @@ describe("the injection corpus", () => {
       const { root, onlink } = show(text);
       check(root);
       expect(onlink).not.toHaveBeenCalled();
+    });
+
+    it("is as harmless with its formulas typeset", async () => {
+      const { root } = show(text);
+      if (root.querySelector(".tex") === null) return;
+      await import("../mathml");
+      // Each formula waits for that too, and then for its own turn.
+      await new Promise((resolve) => setTimeout(resolve));
+      expect(breaches(root)).toEqual([]);
     });
 
     it("becomes the same when it comes piece by piece", async () => {

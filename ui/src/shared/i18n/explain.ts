@@ -19,6 +19,12 @@ export function explain(error: { code: string; message: string; remedy: string }
   return { ...known, detail: error.message };
 }
 
+/** What is to be said about how a message came to be. */
+export function explainNotice(notice: { code: string | null; message: string }): string {
+  const known = locale() === "zh-CN" && notice.code !== null ? faults[notice.code] : undefined;
+  return known?.message ?? notice.message;
+}
+
 /** Why a conversation was replayed. */
 export function explainReason(reason: { code: string; message: string; field: string | null }): string {
   if (locale() !== "zh-CN") return reason.message;

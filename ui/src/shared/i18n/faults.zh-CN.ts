@@ -166,6 +166,7 @@ export const reasons: Record<string, string> = {
   "identity.template": "模型的词表或对话模板已更改",
   integrity: "快照已损坏，已丢弃",
   live: "当前上下文包含更多内容",
+  model_changed: "模型文件在加载后已更改",
   model_missing: "无法再读取模型文件",
   no_snapshot: "没有快照",
   replay_cheaper: "在这台机器上重放更快",

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { en } from "./en";
-import { explain, explainReason } from "./explain";
+import { explain, explainNotice, explainReason } from "./explain";
 import { faults, reasons } from "./faults.zh-CN";
 import type { Key } from "./keys";
 import { pickLocale, setLocale, t } from "./translate.svelte";
@@ -107,6 +107,8 @@ test("an error is told in the window's language, with the app's own sentence for
   });
   const unknown = { ...error, code: "never_heard_of" };
   expect(explain(unknown).message).toBe(error.message);
+  expect(explainNotice({ code: "engine_died", message: "It died." })).toContain("引擎已停止");
+  expect(explainNotice({ code: null, message: "Long ago." })).toBe("Long ago.");
   expect(explainReason({ code: "integrity", message: "…", field: null })).toBe("快照已损坏，已丢弃");
 });
 

@@ -29,7 +29,8 @@ fn check_kept(desk: &Desk, node: NodeId, says: &str) {
     let kept = desk.message(node);
     assert_eq!(kept.text, "as far as it");
     assert_eq!(kept.state, MessageState::Interrupted);
-    assert!(kept.notice.unwrap().contains(says));
+    let notice = kept.notice.unwrap();
+    assert!(notice.code.as_deref() == Some("engine_died") && notice.text.contains(says), "{notice:?}");
 }
 
 #[tokio::test]

@@ -184,6 +184,25 @@ async fn an_engine_that_dies_at_any_step_of_restoring_or_keeping_costs_no_words(
 }
 
 #[tokio::test]
+async fn a_model_file_that_is_replaced_is_loaded_anew_and_its_states_are_not_mistaken_for_the_other_s() {
+    let keeper = Keeper::new().await;
+    let (first, _) = keeper.begin("one").await;
+    assert!(first.timing.load_ms.is_some());
+    let (second, _) = keeper.go_on(first.conversation, "two").await;
+    assert_eq!((told(&second.receipt).as_str(), second.timing.load_ms), ("Live -", None));
+    fs::write(&keeper.model, b"GGUF of another script").unwrap();
+    let (third, saved) = keeper.go_on(first.conversation, "three").await;
+    assert!(third.timing.load_ms.is_some(), "another file is another model");
+    assert_eq!(told(&third.receipt), "Replayed identity");
+    assert!(saved.is_some());
+    // A file that is gone takes nothing away but what only it could prove.
+    fs::remove_file(&keeper.model).unwrap();
+    let (fourth, saved) = keeper.go_on(first.conversation, "four").await;
+    assert_eq!((fourth.timing.load_ms, saved), (None, None));
+    assert!(matches!(fourth.receipt.path, ResumePath::Live), "{:?}", fourth.receipt);
+}
+
+#[tokio::test]
 async fn a_conversation_that_is_erased_while_its_state_is_kept_leaves_none() {
     let keeper = Keeper::new().await;
     let (other, _) = keeper.begin("other").await;

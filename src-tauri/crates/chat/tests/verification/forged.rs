@@ -7,11 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use reprise_chat::history::{ConversationId, DataDir, Holder, NodeId, Timestamp};
-use reprise_chat::{
-    Ask, Chat, Library, LoadOptions, ResumePath, SamplingOptions, Snapshots, SystemWorld, TurnOutcome,
-    TurnRequest,
-};
+use reprise_chat::history::{DataDir, Holder, Timestamp};
+use reprise_chat::{Ask, ResumePath};
 use reprise_engine::process::EngineFolder;
 use reprise_engine::{EngineHandle, Limits};
 use reprise_store::{
@@ -19,8 +16,8 @@ use reprise_store::{
     SnapshotStore, gather, scatter,
 };
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
 
+use crate::folder::{Folder, go_on};
 use crate::rig::{Dice, full, needed, story};
 
 /// What is changed: first what the computation reads.
@@ -234,43 +231,6 @@ impl Parts {
     }
 }
 
-/// One data folder and an engine that outlives it.
-struct Folder<'a> {
-    path: &'a Path,
-    model: &'a Path,
-    engine: &'a EngineHandle,
-}
-
-impl Folder<'_> {
-    async fn turn(&self, ask: Ask) -> TurnOutcome {
-        let dir = DataDir::create(self.path).unwrap();
-        let library = Library::open(&dir, "the test", Timestamp::from_millis(5)).unwrap();
-        let snapshots = Snapshots::open(&library, &SystemWorld).await.unwrap();
-        let chat = Chat::new(library, self.engine.clone(), Arc::new(SystemWorld));
-        let chat = chat.with_snapshots(snapshots).saving_at_once();
-        let request = TurnRequest {
-            ask,
-            model: self.model.to_owned(),
-            load: LoadOptions { n_ctx: Some(1024), n_threads: Some(2), ..LoadOptions::default() },
-            sampling: SamplingOptions { temperature: Some(0.0), ..SamplingOptions::default() },
-            max_tokens: Some(2),
-            stop: Vec::new(),
-            snapshots: true,
-        };
-        // Nobody reads them: a sender without a reader never waits.
-        let events = mpsc::channel(1).0;
-        let mut turn = chat.take_turn(request, events, watch::channel(false).1).await.unwrap();
-        // Whether this one is kept is not what is asked here.
-        let _ = turn.saving.done().await;
-        chat.finish_saving().await;
-        turn
-    }
-}
-
-fn go_on(conversation: ConversationId, parent: NodeId) -> Ask {
-    Ask::Continue { conversation, parent: Some(parent), text: "And then?".to_owned() }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_forged_with_the_real_key_is_proved_or_replayed() {
     let Some((worker, model)) = needed() else { return };
@@ -280,7 +240,7 @@ async fn what_was_forged_with_the_real_key_is_proved_or_replayed() {
     let engine = EngineHandle::start(EngineFolder::with_program(&program, logs.path()), Limits::default());
     let pristine = tempfile::tempdir().unwrap();
     let first = Folder { path: pristine.path(), model: &model, engine: &engine };
-    let begun = first.turn(Ask::Begin { text: story(320, 1), system: None }).await;
+    let (begun, _) = first.turn(Ask::Begin { text: story(320, 1), system: None }).await;
     let copy = || {
         let folder = tempfile::tempdir().unwrap();
         for name in ["history.db", "snapshots.db", "snapshots.key"] {
@@ -291,7 +251,7 @@ async fn what_was_forged_with_the_real_key_is_proved_or_replayed() {
     let resume = async |folder: &Path| {
         engine.discard().await.unwrap();
         let here = Folder { path: folder, model: &model, engine: &engine };
-        here.turn(go_on(begun.conversation, begun.node)).await
+        here.turn(go_on(begun.conversation, begun.node)).await.0
     };
     // The control: untouched it is restored.
     let untouched = resume(copy().path()).await;

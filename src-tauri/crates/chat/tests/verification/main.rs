@@ -9,6 +9,8 @@
 #![allow(clippy::print_stdout, reason = "the tables are what it is run for")]
 
 mod calibration;
+mod deaths;
+mod folder;
 mod forged;
 mod honest;
 mod mutants;

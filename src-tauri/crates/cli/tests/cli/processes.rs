@@ -113,8 +113,13 @@ pub struct Killed {
 
 /// Sends a signal to a process, or to a group with a minus before it.
 pub fn signal(name: &str, target: &str) {
-    let line = format!("kill -s {name} -- {target}");
-    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success(), "{line}");
+    assert!(signal_if_there(name, target), "{target} is gone");
+}
+
+/// The same; false where there is none any more.
+pub fn signal_if_there(name: &str, target: &str) -> bool {
+    let line = format!("kill -s {name} -- {target} 2>/dev/null");
+    Command::new("sh").args(["-c", &line]).status().unwrap().success()
 }
 
 fn pids() -> Vec<u32> {

@@ -10,7 +10,7 @@ use reprise_chat::verify_snapshots;
 use serde_json::Value;
 
 use crate::place::{Place, column, run, text};
-use crate::processes::{Running, assert_gone, signal};
+use crate::processes::{Running, assert_gone, signal_if_there};
 use crate::states::opening;
 
 /// Kills with every test run, if the machine is quick enough; `make soak` does more.
@@ -104,13 +104,12 @@ fn kill(subject: &mut Subject<'_>, dice: &mut Dice, round: u32) -> Option<&'stat
     // The moment itself, which is what this test throws dice for.
     thread::sleep(wait);
     if of_engine && found {
-        if let Some(engine) = running.find_worker() {
-            signal("KILL", &engine.to_string());
-        }
+        // It may end by itself between being found and being killed.
+        let killed = running.find_worker().is_some_and(|engine| signal_if_there("KILL", &engine.to_string()));
         let ended = running.end();
         assert!(matches!(ended.code, Some(0 | 1)), "{ended:?}");
         assert_gone(subject.place);
-        return Some("engine");
+        return killed.then_some("engine");
     }
     let killed = running.kill();
     assert_gone(subject.place);

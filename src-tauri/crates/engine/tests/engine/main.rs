@@ -9,6 +9,7 @@ mod loading;
 #[cfg(unix)]
 mod processes;
 mod starting;
+mod states;
 
 use std::future::Future;
 use std::time::Duration;

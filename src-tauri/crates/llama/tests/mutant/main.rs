@@ -4,7 +4,8 @@
 //! The mutation is read from the file that `REPRISE_MUTATION_FILE` names at every export and import:
 //! `export` or `import`, a blank, and the fault; beside it, with `.other` behind its name, lies an image of
 //! another conversation. Only rows of K and V are touched: sizes, positions and
-//! layout stay as they should be, so that only a computation can tell.
+//! layout stay as they should be, so that only a computation can tell. `dies_before` and `dies_after` end the
+//! worker beside llama.cpp's own call.
 
 use std::process::ExitCode;
 
@@ -45,6 +46,18 @@ struct Mutant {
 }
 
 impl Mutant {
+    /// As a failed assertion in native code does.
+    fn die_if_asked(&self, side: &str, when: &str, bytes: usize) {
+        // A worker that measures an image of one token, while it loads, is not meant.
+        if bytes < 1 << 20 {
+            return;
+        }
+        let asked = std::fs::read_to_string(&self.file).unwrap_or_default();
+        if asked.trim() == format!("{side} dies_{when}") {
+            std::process::abort();
+        }
+    }
+
     fn mutate(&self, side: &str, image: &mut [u8]) {
         let asked = std::fs::read_to_string(&self.file).unwrap_or_default();
         if let Some((_, fault)) = asked.trim().split_once(' ').filter(|(asked, _)| *asked == side) {
@@ -61,15 +74,20 @@ impl StateAccess for Mutant {
     }
 
     fn get(&self, context: &LlamaContext<'_>, image: &mut Vec<u8>) -> bool {
+        self.die_if_asked("export", "before", Direct.size(context));
         let got = Direct.get(context, image);
         self.mutate("export", image);
+        self.die_if_asked("export", "after", image.len());
         got
     }
 
     fn set(&self, context: &mut LlamaContext<'_>, image: &[u8]) -> bool {
         let mut image = image.to_vec();
         self.mutate("import", &mut image);
-        Direct.set(context, &image)
+        self.die_if_asked("import", "before", image.len());
+        let set = Direct.set(context, &image);
+        self.die_if_asked("import", "after", image.len());
+        set
     }
 }
 

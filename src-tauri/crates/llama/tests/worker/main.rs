@@ -16,4 +16,5 @@ mod rig;
 #[path = "../templates/sandbox.rs"]
 mod sandbox;
 mod secrecy;
+mod states;
 mod stopping;

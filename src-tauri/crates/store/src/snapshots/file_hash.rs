@@ -21,6 +21,11 @@ const PIECE_BYTES: usize = 8 << 20;
 pub struct FileStamp([u8; 40]);
 
 impl FileStamp {
+    /// Of the files at these paths, in their order.
+    pub fn of_all(paths: &[impl AsRef<Path>]) -> io::Result<Vec<Self>> {
+        paths.iter().map(|path| Self::of(&File::open(path)?)).collect()
+    }
+
     fn of(file: &File) -> io::Result<Self> {
         let mut stamp = [0; 40];
         for (place, part) in stamp.as_chunks_mut().0.iter_mut().zip(parts(file)?) {

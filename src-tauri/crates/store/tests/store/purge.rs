@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use reprise_store::{ConversationId, HistoryWriter, ListFilter, TitleSource};
+use reprise_store::{ConversationId, HistoryWriter, ListFilter, Notice, TitleSource};
 use rusqlite::Connection;
 
 use crate::support::{Place, begin, begin_answer, finished, say, tick, tokens};
@@ -21,7 +21,7 @@ fn secret_conversation(writer: &mut HistoryWriter) -> ConversationId {
     let a = begin_answer(writer, q);
     writer.update_answer(a, &format!("draft {}", SECRETS[2]), None).unwrap();
     let mut done = finished("replaced");
-    done.notice = Some(SECRETS[3].to_owned());
+    done.notice = Some(Notice { code: None, text: SECRETS[3].to_owned() });
     done.receipt = Some(serde_json::json!({ "about": SECRETS[2] }));
     done.tokens = Some(tokens(SECRETS[3]));
     writer.finish_answer(a, &done).unwrap();

@@ -1,8 +1,8 @@
 //! Conversations and their trees of messages.
 
 use reprise_store::{
-    FinishedAnswer, ListFilter, MessageState, ModelRef, NodeId, Role, StopReason, StoreError, TitleSource,
-    TokenSequence,
+    FinishedAnswer, ListFilter, MessageState, ModelRef, NodeId, Notice, Role, StopReason, StoreError,
+    TitleSource, TokenSequence,
 };
 
 use crate::support::{Place, answer, begin, begin_answer, finished, new_message, say, texts, tick, tokens};
@@ -40,7 +40,10 @@ fn a_turn_is_kept_with_all_its_details() {
         stop: Some(StopReason::Cancelled),
         stats: Some(serde_json::json!({"decode_tok_s": 12.5})),
         receipt: Some(serde_json::json!({"path": "live", "checks": []})),
-        notice: Some("You stopped this answer.".to_owned()),
+        notice: Some(Notice {
+            code: Some("stopped".to_owned()),
+            text: "You stopped this answer.".to_owned(),
+        }),
         finished: tick(),
     };
     writer.finish_answer(node, &full).unwrap();
