@@ -8,7 +8,7 @@ const GATHER: Duration = Duration::from_millis(40);
 
 /// The same where the processor draws: on two cores, drawing 25 times a second took a third of the decode
 /// rate.
-const GATHER_ON_PROCESSOR: Duration = Duration::from_millis(125);
+const GATHER_ON_PROCESSOR: Duration = Duration::from_millis(200);
 
 /// How the page is drawn here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
