@@ -218,6 +218,9 @@ async fn a_conversation_that_is_erased_while_its_state_is_kept_leaves_none() {
     let (listed, _) = list_snapshots(&keeper.dir()).unwrap();
     let of: Vec<ConversationId> = listed.iter().map(|snapshot| snapshot.conversation).collect();
     assert_eq!(of, [other.conversation]);
+    let purged = chat.purge(other.conversation).await.unwrap();
+    assert_eq!((purged.messages, purged.snapshots.unwrap()), (2, 1));
+    assert_eq!(list_snapshots(&keeper.dir()).unwrap().0, []);
 }
 
 #[tokio::test]
@@ -238,8 +241,8 @@ async fn a_conversation_that_is_being_answered_can_be_erased() {
     assert_eq!(list_snapshots(&keeper.dir()).unwrap().0, []);
     let reader = keeper.desk.reader();
     assert!(matches!(reader.conversation(first.conversation), Err(StoreError::NotFound { .. })));
-    let (again, _) = keeper.begin("one").await;
-    assert_eq!(told(&again.receipt), "Fresh -", "nothing of it is live");
+    let asked = keeper.desk.script.specs().pop().unwrap();
+    assert_eq!(keeper.desk.engine.prepare(asked).await.unwrap().live_total, 0, "nothing of it is live");
 }
 
 #[tokio::test]

@@ -83,15 +83,17 @@ async fn what_nobody_reads_is_thrown_away_and_what_comes_next_is_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_dawdles_is_waited_for_and_does_not_hold_up_an_answer() {
-    let script = ScriptedEngine::new();
-    let (engine, exported) = talked(&script).await;
-    let began = Instant::now();
-    // As long as a worker may be silent.
-    let slow = Limits::default().settle;
-    let bytes = fetch(&engine, &exported, slow).await;
-    assert!(began.elapsed() >= slow && script.spawned() == 1, "nobody took the silence for a death");
-    assert_eq!(bytes.len() as u64, exported.table.len);
-    assert_eq!(text(&read(ask(&engine).await).await), "ok");
+    // As long as a worker may be silent, and longer, at the moment of a ping and beside it.
+    let Limits { settle, ping_every, .. } = Limits::default();
+    for slow in [settle, settle + Duration::from_secs(1), settle + ping_every] {
+        let script = ScriptedEngine::new();
+        let (engine, exported) = talked(&script).await;
+        let began = Instant::now();
+        let bytes = fetch(&engine, &exported, slow).await;
+        assert!(began.elapsed() >= slow && script.spawned() == 1, "nobody took the silence for a death");
+        assert_eq!(bytes.len() as u64, exported.table.len);
+        assert_eq!(text(&read(ask(&engine).await).await), "ok");
+    }
 }
 
 #[tokio::test(start_paused = true)]
