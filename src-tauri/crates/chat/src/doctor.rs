@@ -1,15 +1,22 @@
 //! What the machine is and what the engine found on it.
 
+mod survival;
+
 use std::path::Path;
 
-use reprise_engine::message::{
-    DEFAULT_MAX_CONTEXT, DeviceKind, FlashAttention, Hello, KvType, LoadSpec, ModelInfo,
-};
-use reprise_engine::{EngineError, EngineHandle};
+use reprise_engine::message::{DEFAULT_MAX_CONTEXT, DeviceKind, Hello, LoadSpec, Offload};
+use reprise_engine::{EngineError, EngineHandle, Fault};
 use reprise_hardware::Hardware;
-use tokio::sync::{mpsc, watch};
 
 use crate::places::model_path;
+
+pub use survival::{Survival, examine_model};
+
+/// How the engine loads a model for a conversation where nobody chose anything but the place.
+pub fn spec_of(model: &Path, hardware: &Hardware, offload: Option<Offload>) -> Result<LoadSpec, Fault> {
+    let n_threads = default_threads(hardware);
+    Ok(LoadSpec { n_threads, offload, ..LoadSpec::new(model_path(model)?) })
+}
 
 /// One step of the choice what to run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,25 +65,6 @@ pub async fn examine(data_dir: &Path, engine: &EngineHandle) -> Result<Report, E
     let hardware = reprise_hardware::probe(data_dir);
     let decision = decide(&hello);
     Ok(Report { hardware, engine: hello, decision })
-}
-
-/// Loads a model as a conversation would, to see whether it can be.
-pub async fn try_model(
-    engine: &EngineHandle,
-    model: &Path,
-    hardware: &Hardware,
-) -> Result<ModelInfo, EngineError> {
-    let spec = LoadSpec {
-        model: model_path(model)?,
-        n_ctx: None,
-        n_threads: default_threads(hardware),
-        kv_type: KvType::F16,
-        flash_attention: FlashAttention::Auto,
-        rope_freq_base: None,
-    };
-    let (progress, _nobody) = mpsc::channel(1);
-    let (_never, cancel) = watch::channel(false);
-    engine.load(spec, progress, cancel).await
 }
 
 /// One thread a physical core: more of them wait for one another.

@@ -11,6 +11,7 @@
 mod answer;
 pub mod challenge;
 mod deaths;
+pub mod devices;
 pub mod doctor;
 mod error;
 pub mod export;
@@ -23,6 +24,7 @@ mod open_turns;
 mod places;
 mod prompt;
 mod purge;
+mod qualification;
 mod receipt;
 mod request;
 mod resume;
@@ -41,6 +43,7 @@ pub use models::{ListedModel, default_starter};
 pub use not_saved::NotSaved;
 pub use places::{default_data_dir, default_engine_dir};
 pub use purge::{Purged, purge};
+pub use qualification::{Qualification, Verdict};
 pub use receipt::{Check, Reason, Receipt, ResumePath, Timing};
 pub use request::{Ask, LoadOptions, SamplingOptions, Saving, TurnEvent, TurnOutcome, TurnRequest};
 pub use saving::SavedState;
@@ -54,8 +57,8 @@ pub use world::{SystemWorld, World};
 pub mod engine {
     pub use reprise_engine::bare::BareDecode;
     pub use reprise_engine::message::{
-        DEFAULT_MAX_CONTEXT, Device, DeviceKind, Finite, FlashAttention, Hello, KvType, LoadSpec, ModelInfo,
-        Module, Sampling, StopReason,
+        DEFAULT_MAX_CONTEXT, Device, DeviceKind, Finite, FlashAttention, Hello, KvPlace, KvType, LoadSpec,
+        ModelInfo, Module, Offload, Sampling, StopReason,
     };
     pub use reprise_engine::process::{EngineFolder, PROGRAM};
     pub use reprise_engine::{Direction, EngineError, EngineHandle, Fault, Limits, Status};

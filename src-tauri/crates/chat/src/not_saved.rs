@@ -51,6 +51,28 @@ impl NotSaved {
         Self::quiet("unqualified", format!("The state could not prove itself later: {why}."))
     }
 
+    /// Where keeping a state means to overwrite what is live, and nobody knows yet whether that is safe.
+    pub(crate) fn not_qualified() -> Self {
+        Self::quiet("unqualified", "It is not known yet whether states of this model survive here.")
+    }
+
+    /// It was found that states do not survive.
+    pub(crate) fn disqualified(why: &str) -> Self {
+        let message = format!(
+            "States of this model do not survive being saved on this machine: {why}. None are kept; no message is touched."
+        );
+        let remedy = "Conversations with it are read from their text. Another model, or another place to compute, may do better.";
+        Self { code: "qualification_failed", message, remedy, is_news: true }
+    }
+
+    /// The live state and what its own image makes of it are not the same.
+    pub(crate) fn changed_by_saving(why: &str) -> Self {
+        let message = format!(
+            "Saving changed what the model remembers: {why}. The state was thrown away; no message is touched."
+        );
+        Self { code: "state_changed", message, remedy: READ_NEXT_TIME, is_news: true }
+    }
+
     /// It takes more than half of the budget; both in bytes.
     pub(crate) fn too_large(bytes: u64, budget: u64) -> Self {
         let mb = |bytes: u64| bytes as f64 / 1e6;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use reprise_engine::EngineError;
-use reprise_engine::message::{Finite, FlashAttention, KvType, Sampling, StopReason, TokenId};
+use reprise_engine::message::{Finite, FlashAttention, KvType, Offload, Sampling, StopReason, TokenId};
 use reprise_store::{ConversationId, NodeId};
 
 use crate::{NotSaved, Reason, Receipt, ResumePath, SavedState, Timing};
@@ -61,6 +61,8 @@ pub struct LoadOptions {
     pub flash_attention: FlashAttention,
     /// Base frequency of the rotary position embedding; `None`: the model's own.
     pub rope_freq_base: Option<Finite>,
+    /// What is computed on a device with memory of its own; `None`: nothing.
+    pub offload: Option<Offload>,
 }
 
 /// How tokens are chosen; what is `None` is llama.cpp's default.

@@ -300,11 +300,13 @@ impl Moment<'_> {
             damaged(done, began, &Damage::Manifest { why })
         })?;
         let state = self.info.state.clone().unwrap_or_default();
-        let useless = match challenge::other_class(&reference.class, &state.class) {
-            Some(name) => Some(format!(
-                "it was computed with other {name}, and then the challenge cannot tell every fault from honest noise"
-            )),
-            None => challenge::require_provable(&reference, &state.class, &state.controls).err(),
+        let elsewhere = challenge::other_class(&reference.class, &state.class);
+        let useless = match elsewhere {
+            // What is live would be lost for a try that rarely comes out well.
+            Some(name) if *live > 0 || self.snapshots.are_unequal(&reference.class, &state.class) => {
+                Some(format!("it was computed with other {name}, and gives other last bits here"))
+            }
+            _ => challenge::require_provable(&reference, &state.class, &state.controls).err(),
         };
         if let Some(why) = useless {
             done.checks.push(check("integrity", true, sealed_ms, "the seal is whole"));
@@ -375,6 +377,11 @@ impl Moment<'_> {
             return Ok(());
         }
         self.engine.discard().await.map_err(Attempt::before)?;
+        if challenge::other_class(&reference.class, &state.class).is_some() {
+            self.snapshots.found_unequal(&reference.class, &state.class);
+            let refusal = Refusal { reason: reason("unqualified", verdict.detail), fate: Fate::Keep };
+            return Err(Attempt::Refused(refusal));
+        }
         let what =
             format!("the restored state did not answer as it did when it was saved: {}", verdict.detail);
         Err(Attempt::Refused(Refusal { reason: reason("challenge", what), fate: Fate::Quarantine }))

@@ -1,6 +1,6 @@
 //! The cache of states, for callers that must not block, and what was learned of this machine's pace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,12 @@ struct Inner {
     dir: DataDir,
     /// Guards what was measured; held for one look-up.
     paces: Mutex<HashMap<String, Pace>>,
+    /// Guards the pairs of classes, at saving and now, that did not give the same bits; held for one look-up.
+    unequal: Mutex<HashSet<(Class, Class)>>,
 }
+
+/// What decides whether two computations give equal bits: device, modules, threads.
+type Class = BTreeMap<String, String>;
 
 /// How fast this machine is with one model and its settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -74,7 +79,13 @@ impl Snapshots {
                     // Erasing may need room that is not there; the next opening tries again.
                     tracing::warn!(code = error.code(), "states of erased conversations are still there");
                 }
-                let inner = Inner { store: Mutex::new(store), opening, dir, paces: Mutex::default() };
+                let inner = Inner {
+                    store: Mutex::new(store),
+                    opening,
+                    dir,
+                    paces: Mutex::default(),
+                    unequal: Mutex::default(),
+                };
                 Ok(Self { inner: Arc::new(inner) })
             })
             .await
@@ -120,6 +131,18 @@ impl Snapshots {
             .get(model)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// Notes that what was computed in one class does not give the same bits in another: until the program
+    /// ends it is not tried again.
+    pub(crate) fn found_unequal(&self, then: &Class, now: &Class) {
+        let mut unequal = self.inner.unequal.lock().unwrap_or_else(PoisonError::into_inner);
+        unequal.insert((then.clone(), now.clone()));
+    }
+
+    pub(crate) fn are_unequal(&self, then: &Class, now: &Class) -> bool {
+        let unequal = self.inner.unequal.lock().unwrap_or_else(PoisonError::into_inner);
+        unequal.contains(&(then.clone(), now.clone()))
     }
 
     pub(crate) fn learn(&self, model: &str, measured: impl FnOnce(&mut Pace)) {

@@ -10,8 +10,10 @@ use reprise_engine::{EngineError, Loaded};
 use reprise_store::{ConversationId, Message, NodeId, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::challenge;
 use crate::deaths::Action;
 use crate::prompt;
+use crate::qualification::{self, Qualification};
 use crate::request::Saving;
 use crate::resume::{self, Ahead, Moment, Resumption, reason};
 use crate::saving::{self, Subject};
@@ -32,6 +34,8 @@ pub(crate) struct Footing {
     identity: BTreeMap<String, String>,
     /// Content hash of the model.
     model: String,
+    /// Under which name it is kept whether states survive here.
+    qualification: String,
 }
 
 /// A state that is live, and is to be kept when the person pauses or turns to something else.
@@ -121,7 +125,10 @@ impl Chat {
     /// and has the model hashed. `None` where the model is loaded already.
     pub(crate) async fn read_ahead(&self, request: &TurnRequest, path: &[Message]) -> Option<Ahead> {
         let snapshots = self.snapshots.as_ref().filter(|_| request.snapshots)?;
-        let spec = spec_of(&request.model, &request.load).ok().filter(|spec| !self.has_loaded(spec))?;
+        let spec = self.placed(spec_of(&request.model, &request.load).ok()?).await;
+        if self.has_loaded(&spec) {
+            return None;
+        }
         // It takes long the first time, and is needed whether or not anything is read.
         let model = snapshots.model_hash(&spec.model).await?;
         let conversation = path.last()?.conversation;
@@ -200,6 +207,11 @@ impl Chat {
         if !self.is_as_loaded(&loaded.spec.model).await {
             return without("model_changed", "the model file changed while it was loaded".to_owned());
         }
+        let qualification = qualification::name(&hello, &loaded.spec, &model);
+        let found = snapshots.qualification(&qualification).await;
+        if let Some(why) = found.filter(Qualification::has_failed).and_then(|found| found.why) {
+            return without("unqualified", format!("states of this model do not survive here: {why}"));
+        }
         let identity = resume::identity_of(&hello, &loaded.spec, &loaded.info, &model);
         let moment = Moment {
             engine: &self.engine,
@@ -213,7 +225,7 @@ impl Chat {
         };
         let mut resumption = moment.resume(prompt, ahead).await?;
         resumption.ms = ms(began);
-        Ok((resumption, Some(Footing { identity, model })))
+        Ok((resumption, Some(Footing { identity, model, qualification })))
     }
 
     /// Remembers how fast the prompt was read.
@@ -257,12 +269,35 @@ impl Chat {
             (Some(_), Some(bytes)) => self.last_state_bytes(&this).is_some_and(|last| last as f64 > bytes),
             _ => false,
         };
-        if large && self.patient {
-            *unsaved = Some(this);
-            self.pause.notify_one();
-        } else {
-            self.export(this).await;
+        if let Some(before) = unsaved.take() {
+            self.give_up(before, NotSaved::overtaken("A later state contains it."));
         }
+        let unknown = self.unknown_yet(&this).await;
+        if self.patient {
+            *self.unqualified.lock().unwrap_or_else(PoisonError::into_inner) = unknown.clone();
+        }
+        if self.patient && (large || unknown.is_some()) {
+            if large || must_be_known(&this) {
+                *unsaved = Some(this);
+            } else {
+                self.export(this).await;
+            }
+            self.pause.notify_one();
+            return;
+        }
+        if let Some(name) = unknown.filter(|_| must_be_known(&this))
+            && let Err(error) = self.compare(Some(&name)).await
+        {
+            tracing::warn!(%error, "nothing could be found out of states");
+        }
+        self.export(this).await;
+    }
+
+    /// The name of the comparison that is still to be made before it is known whether states survive.
+    async fn unknown_yet(&self, this: &Unsaved) -> Option<String> {
+        let name = &this.footing.qualification;
+        let found = self.snapshots.as_ref()?.qualification(name).await;
+        found.is_none().then(|| name.clone())
     }
 
     /// Keeps what is still unsaved before another conversation takes its place. The next state of its own
@@ -273,8 +308,8 @@ impl Chat {
         }
     }
 
-    /// Waits for pauses and keeps what is unsaved then, until dropped. For callers who live on after a
-    /// turn.
+    /// Waits for pauses, and then keeps what is unsaved and finds out whether states survive, until dropped. For
+    /// callers who live on after a turn.
     pub async fn save_in_pauses(&self) {
         loop {
             self.pause.notified().await;
@@ -285,8 +320,18 @@ impl Chat {
                 // A turn may have taken place meanwhile, and the pause begins anew.
                 let since = unsaved.as_ref().map(|this| this.since.elapsed());
                 wait = since.map_or(Duration::ZERO, |since| PAUSE.saturating_sub(since));
-                if wait.is_zero()
-                    && let Some(this) = unsaved.take()
+                if !wait.is_zero() {
+                    continue;
+                }
+                let unknown = self.unqualified.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(this) = unsaved.take_if(|this| unknown.is_none() || !must_be_known(this)) {
+                    self.export(this).await;
+                }
+                drop(unsaved);
+                // A turn that begins meanwhile ends the comparison, and its own end rings again.
+                if let Some(name) = unknown
+                    && self.compare_unless_wanted(&name).await.is_some()
+                    && let Some(this) = self.turn.lock().await.take()
                 {
                     self.export(this).await;
                 }
@@ -317,6 +362,14 @@ impl Chat {
         if self.deaths().is_too_many(&action) {
             return self.give_up(this, NotSaved::given_up());
         }
+        match snapshots.qualification(&this.footing.qualification).await {
+            Some(found) if found.has_failed() => {
+                let why = found.why.unwrap_or_default();
+                return self.give_up(this, NotSaved::disqualified(&why));
+            }
+            None if must_be_known(&this) => return self.give_up(this, NotSaved::not_qualified()),
+            _ => {}
+        }
         let exported = match self.engine.export().await {
             Ok(exported) => exported,
             Err(error) => {
@@ -327,6 +380,20 @@ impl Chat {
                 return self.give_up(this, error.into());
             }
         };
+        if let Some(before) = &exported.live {
+            // What was live is overwritten, and on trial.
+            let settled = match challenge::is_unchanged(before, &exported.fingerprints) {
+                Ok(()) => self.engine.accept().await.map_err(NotSaved::from),
+                Err(why) => {
+                    // An engine that is lost has nothing to forget.
+                    let _ = self.engine.discard().await;
+                    Err(NotSaved::changed_by_saving(&why))
+                }
+            };
+            if let Err(why) = settled {
+                return self.give_up(this, why);
+            }
+        }
         self.deaths().lived(&action);
         self.note(&snapshots, &this, &exported);
         let (id, created) = new_id(self.world.as_ref());
@@ -382,6 +449,12 @@ impl Chat {
             let _ = events.send(told).await;
         }
     }
+}
+
+/// Whether keeping its state means to overwrite what is live: then nothing is kept before it is known that this
+/// is safe.
+fn must_be_known(this: &Unsaved) -> bool {
+    !this.info.cache.can_trim()
 }
 
 async fn was_erased(library: &Library, conversation: ConversationId) -> bool {

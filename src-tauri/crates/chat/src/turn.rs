@@ -55,6 +55,11 @@ pub struct Chat {
     pub(crate) news: Arc<News>,
     /// Rung when something waits for a pause.
     pub(crate) pause: tokio::sync::Notify,
+    /// Rung when a turn wants the engine: what is done in a pause makes way.
+    pub(crate) wanted: tokio::sync::Notify,
+    /// Guards the name of the comparison that nobody has made yet of the model that answered last; held for
+    /// one look-up.
+    pub(crate) unqualified: Mutex<Option<String>>,
     /// Whether large states wait for a pause.
     pub(crate) patient: bool,
     /// Guards whose tokens the live context holds; held for one look-up.
@@ -102,6 +107,8 @@ impl Chat {
             saving: Underway::default(),
             news: Arc::default(),
             pause: tokio::sync::Notify::new(),
+            wanted: tokio::sync::Notify::new(),
+            unqualified: Mutex::default(),
             patient: true,
             live: Mutex::default(),
             state_sizes: Mutex::default(),
@@ -124,6 +131,7 @@ impl Chat {
         events: &mpsc::Sender<TurnEvent>,
         cancel: &watch::Receiver<bool>,
     ) -> Result<Option<f64>, ChatError> {
+        self.wanted.notify_waiters();
         let _turn = self.turn.lock().await;
         self.ensure_loaded(model, options, events, cancel, false).await
     }
@@ -181,6 +189,7 @@ impl Chat {
         events: &mpsc::Sender<TurnEvent>,
         mut cancel: watch::Receiver<bool>,
     ) -> Result<tokio::sync::MutexGuard<'_, Option<Unsaved>>, ChatError> {
+        self.wanted.notify_waiters();
         if let Ok(turn) = self.turn.try_lock() {
             return Ok(turn);
         }
@@ -387,6 +396,7 @@ impl Chat {
     ) -> Result<Option<f64>, ChatError> {
         let failed = |error: EngineError| ChatError::Engine { error, message_kept };
         let spec = spec_of(model, options).map_err(|fault| failed(fault.into()))?;
+        let spec = self.placed(spec).await;
         let action = Action::Load(spec.model.clone());
         loop {
             let files = stamps(&spec.model).await;
@@ -555,6 +565,7 @@ pub(crate) fn spec_of(model: &Path, options: &LoadOptions) -> Result<LoadSpec, F
         kv_type: options.kv_type,
         flash_attention: options.flash_attention,
         rope_freq_base: options.rope_freq_base,
+        offload: options.offload.clone(),
     })
 }
 

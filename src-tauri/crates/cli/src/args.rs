@@ -109,9 +109,8 @@ pub(crate) struct Chat {
     /// Threads for reading and writing [default: one a physical core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) threads: Option<u32>,
-    /// What to compute on; this version knows auto and cpu
-    #[arg(long, value_name = "BACKEND", default_value = "auto")]
-    pub(crate) backend: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Neither restore nor keep the model's state
     #[arg(long)]
     pub(crate) no_snapshots: bool,
@@ -137,9 +136,28 @@ pub(crate) struct Doctor {
     /// Load this model too
     #[arg(long, value_name = "GGUF")]
     pub(crate) model: Option<PathBuf>,
-    /// What to compute on; this version knows auto and cpu
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// What to compute on.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Place {
+    /// What to compute on: auto, cpu, cuda, or a device that `doctor` lists; auto is the processor in this version
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub(crate) backend: String,
+    /// Layers on that device, from the last one on [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) gpu_layers: Option<u32>,
+    /// Where their KV cache lies
+    #[arg(long, value_name = "PLACE", value_enum, default_value_t = KvPlace::Device)]
+    pub(crate) kv_place: KvPlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KvPlace {
+    Device,
+    Host,
 }
 
 #[derive(Debug, Subcommand)]

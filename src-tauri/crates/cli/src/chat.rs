@@ -59,7 +59,6 @@ struct Run<'a> {
 }
 
 pub(crate) async fn run(global: &Global, args: &args::Chat, out: &Out) -> Result<ExitCode, Failure> {
-    place::check_backend(&args.backend)?;
     let prompts = prompts(args)?;
     prompts.iter().try_for_each(|text| require_text(text))?;
     let conversation = args.conversation.as_deref().map(str::parse::<ConversationId>).transpose()?;
@@ -90,6 +89,7 @@ pub(crate) async fn run(global: &Global, args: &args::Chat, out: &Out) -> Result
             args::FlashAttention::Off => FlashAttention::Off,
         },
         rope_freq_base: args.rope_freq_base.and_then(|base| Finite::try_from(base).ok()),
+        offload: place::offload(&engine, &args.place).await?,
     };
     let chat = place::chat(library, &engine, !args.no_snapshots, out).await;
     let news = chat.not_saved();

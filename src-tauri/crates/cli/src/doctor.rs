@@ -1,43 +1,61 @@
 //! `reprise-cli doctor`.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
-use reprise_chat::doctor::{Report, examine, try_model};
-use reprise_chat::engine::{EngineHandle, ModelInfo};
+use reprise_chat::doctor::{Report, Survival, examine, examine_model, spec_of};
+use reprise_chat::engine::{EngineError, EngineHandle, LoadSpec};
 use reprise_chat::history::DataDir;
+use reprise_chat::{SystemWorld, Verdict};
 use serde_json::{Value, json};
 
 use crate::args::{self, Global};
-use crate::output::{Failure, Out, grouped, size};
+use crate::output::{Failure, Out, grouped, plain, size};
 use crate::place;
 
 pub(crate) async fn run(global: &Global, args: &args::Doctor, out: &Out) -> Result<ExitCode, Failure> {
-    place::check_backend(&args.backend)?;
     let dir = place::log_dir(global)?;
     let engine = place::engine(global, &dir)?;
-    let found = look(&dir, &engine, args.model.as_deref()).await;
+    let (engine, found) = look(global, &dir, engine, args, out).await;
     engine.shutdown().await;
     let (report, model) = found?;
     out.result(&report_json(&report, model.as_ref()), || report_text(&report, model.as_ref()));
     Ok(ExitCode::SUCCESS)
 }
 
+type Found = (Report, Option<Survival>);
+
 async fn look(
+    global: &Global,
     dir: &DataDir,
-    engine: &EngineHandle,
-    model: Option<&Path>,
-) -> Result<(Report, Option<ModelInfo>), Failure> {
-    let report = examine(dir.root(), engine).await?;
-    let model = match model {
-        None => None,
-        Some(path) => Some(try_model(engine, path, &report.hardware).await?),
+    engine: EngineHandle,
+    args: &args::Doctor,
+    out: &Out,
+) -> (EngineHandle, Result<Found, Failure>) {
+    let asked = async {
+        let report = examine(dir.root(), &engine).await?;
+        let offload = place::offload(&engine, &args.place).await?;
+        let spec = args.model.as_deref().map(|model| spec_of(model, &report.hardware, offload)).transpose();
+        Ok((report, spec.map_err(EngineError::from)?))
     };
-    Ok((report, model))
+    let (report, spec) = match asked.await {
+        Ok((report, Some(spec))) => (report, spec),
+        Ok((report, None)) => return (engine, Ok((report, None))),
+        Err(failure) => return (engine, Err(failure)),
+    };
+    // Beside a running app what is found is shown and not kept.
+    let kept = place::snapshots_if_free(global, out).await;
+    let again = match place::engine(global, dir) {
+        Ok(again) => again,
+        Err(failure) => return (engine, Err(failure)),
+    };
+    let snapshots = kept.as_ref().map(|(_, snapshots)| snapshots);
+    let (engine, found) = examine_model(engine, || again, spec, snapshots, &SystemWorld).await;
+    (engine, found.map(|survival| (report, Some(survival))).map_err(Failure::from))
 }
 
-fn report_json(report: &Report, model: Option<&ModelInfo>) -> Value {
+fn report_json(report: &Report, found: Option<&Survival>) -> Value {
+    let model = found.map(|found| &found.info);
     let backends: Vec<Value> = report
         .engine
         .modules
@@ -84,18 +102,62 @@ fn report_json(report: &Report, model: Option<&ModelInfo>) -> Value {
         "backends": backends,
         "decision": decision,
         "model": model,
-        "qualification": {
+        "qualification": qualification_json(found),
+    })
+}
+
+/// The figures of the place that was settled on, and under `tried` those of all.
+fn qualification_json(found: Option<&Survival>) -> Value {
+    let Some((found, (_, last))) = found.and_then(|found| Some((found, found.tried.last()?))) else {
+        return json!({
             "verdict": "not_run",
             "challenge_kl": null,
             "control_kl": null,
             "steps_compared": null,
             "max_logit_difference": null,
             "ms": null,
-        },
+        });
+    };
+    let figures = &last.figures;
+    let tried: Vec<Value> = found
+        .tried
+        .iter()
+        .map(|(place, found)| {
+            let place = place_json(place);
+            json!({ "place": place, "verdict": found.verdict.as_str(), "why": found.why })
+        })
+        .collect();
+    json!({
+        "verdict": last.verdict.as_str(),
+        "why": last.why,
+        "challenge_kl": figures.challenge_kl,
+        "mean_kl": figures.mean_kl,
+        "control_kl": figures.control_kl,
+        "steps_compared": figures.steps,
+        "same_tokens": figures.same_tokens,
+        "max_logit_difference": figures.max_logit_difference,
+        "repeatable": figures.repeatable,
+        "tokens": figures.tokens,
+        "state_bytes": figures.state_bytes,
+        "survives_restart": found.restart.as_ref().ok(),
+        "ms": figures.ms,
+        "at": last.at,
+        "class": figures.class,
+        "tried": tried,
     })
 }
 
-fn report_text(report: &Report, model: Option<&ModelInfo>) -> String {
+fn place_json(spec: &LoadSpec) -> Value {
+    match &spec.offload {
+        Some(offload) => {
+            json!({ "device": offload.device, "gpu_layers": offload.layers, "kv": offload.kv.as_str() })
+        }
+        None => json!({ "device": "CPU", "gpu_layers": 0, "kv": "host" }),
+    }
+}
+
+fn report_text(report: &Report, found: Option<&Survival>) -> String {
+    let model = found.map(|found| &found.info);
     let mut text = String::new();
     let hardware = &report.hardware;
     let cores = hardware.cpu.physical_cores.map_or("an unknown number of".to_owned(), |n| n.to_string());
@@ -133,6 +195,29 @@ fn report_text(report: &Report, model: Option<&ModelInfo>) -> String {
             grouped(u64::from(model.n_ctx)),
             grouped(u64::from(model.n_ctx_train))
         );
+    }
+    for (place, found) in found.map(|found| &found.tried).into_iter().flatten() {
+        let place = match &place.offload {
+            Some(offload) => format!("{}, KV cache on the {}", offload.device, offload.kv.as_str()),
+            None => "CPU".to_owned(),
+        };
+        let verdict = match found.verdict {
+            Verdict::Identical => "survive, equal in every bit".to_owned(),
+            Verdict::WithinTolerance => "survive, within what other batches differ".to_owned(),
+            Verdict::Failed => {
+                let why = found.why.as_deref().unwrap_or("they differ");
+                format!("do not survive: {why}. None are kept or restored here")
+            }
+        };
+        let _ = writeln!(text, "States      {verdict} ({place})");
+    }
+    match found.map(|found| &found.restart) {
+        Some(Ok(true)) => text.push_str("Restart     a state is the same in the next process\n"),
+        Some(Ok(false)) => text.push_str("Restart     a state is NOT the same in the next process\n"),
+        Some(Err(why)) => {
+            let _ = writeln!(text, "Restart     not tried: {}", plain(why));
+        }
+        None => {}
     }
     text
 }

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use reprise_chat::engine::{EngineFolder, EngineHandle, Limits};
+use reprise_chat::engine::{EngineFolder, EngineHandle, KvPlace, Limits, Offload};
 use reprise_chat::history::{DataDir, History, StoreError};
-use reprise_chat::{Chat, Library, Snapshots, SystemWorld, World, default_data_dir, default_engine_dir};
+use reprise_chat::{
+    Chat, Library, Snapshots, SystemWorld, World, default_data_dir, default_engine_dir, devices,
+};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Global;
+use crate::args::{self, Global};
 use crate::output::{Failure, Out};
 
 /// Daily log files kept.
@@ -97,16 +99,26 @@ pub(crate) async fn chat(library: Library, engine: &EngineHandle, snapshots: boo
     }
 }
 
-/// This version computes on the CPU only, and says so where something else is wanted.
-pub(crate) fn check_backend(backend: &str) -> Result<(), Failure> {
-    match backend {
-        "auto" | "cpu" => Ok(()),
-        other => Err(Failure::new(
-            "backend_unavailable",
-            format!("This version cannot compute on \u{201c}{other}\u{201d}: it knows the CPU only."),
-            "Use --backend auto or --backend cpu.",
-        )),
+/// The cache of states, where nobody else has the data folder and it can be opened; with the library, which
+/// keeps the folder locked.
+pub(crate) async fn snapshots_if_free(global: &Global, out: &Out) -> Option<(Library, Snapshots)> {
+    let (library, _) = writer(global).ok()?;
+    match Snapshots::open(&library, &SystemWorld).await {
+        Ok(snapshots) => Some((library, snapshots)),
+        Err(error) => {
+            out.tell(&format!("What is found out is not kept: {error}"));
+            None
+        }
     }
+}
+
+/// What is to be offloaded for these arguments.
+pub(crate) async fn offload(engine: &EngineHandle, place: &args::Place) -> Result<Option<Offload>, Failure> {
+    let kv = match place.kv_place {
+        args::KvPlace::Device => KvPlace::Device,
+        args::KvPlace::Host => KvPlace::Host,
+    };
+    Ok(devices::offload_for(engine, &place.backend, place.gpu_layers, kv).await?)
 }
 
 /// Steps go to a file beside the data; without one there is no log, and no complaint.

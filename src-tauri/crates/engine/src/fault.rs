@@ -69,6 +69,12 @@ pub enum Fault {
     /// Backend modules are missing, so nothing can compute.
     #[error("No compute module could be loaded from the engine folder.")]
     NoBackend,
+    /// No module sees a device of this name.
+    #[error("There is no device \u{201c}{device}\u{201d} here that the engine can compute on.")]
+    NoSuchDevice {
+        /// As asked for.
+        device: String,
+    },
     /// Generation was asked for before a model was loaded.
     #[error("No model is loaded.")]
     NotLoaded,
@@ -138,6 +144,7 @@ impl Fault {
             Self::ModelLoadFailed { .. } => "model_load_failed",
             Self::ContextFailed { .. } => "context_failed",
             Self::NoBackend => "no_backend",
+            Self::NoSuchDevice { .. } => "no_such_device",
             Self::NotLoaded => "not_loaded",
             Self::PromptEmpty => "prompt_empty",
             Self::PromptTooLong { .. } => "prompt_too_long",
@@ -166,6 +173,9 @@ impl Fault {
             Self::ModelLoadFailed { .. } => "Try another file of this model; the log has the details.",
             Self::ContextFailed { .. } => "Choose a smaller context, or close other programs to free memory.",
             Self::NoBackend => "Reinstall Reprise: files of its engine are missing.",
+            Self::NoSuchDevice { .. } => {
+                "Choose one that `reprise-cli doctor` lists, or let Reprise choose: `--backend auto`."
+            }
             Self::NotLoaded => "Choose a model first.",
             Self::PromptEmpty => "Write something first.",
             Self::PromptTooLong { .. } | Self::RequestTooLarge { .. } => {

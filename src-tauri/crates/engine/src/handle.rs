@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::link::Spawner;
 use crate::message::{Event, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo, Prepared, Request, TokenId};
 use crate::moving::{Move, Path};
+use crate::qualify::{Qualified, QualifySpec};
 use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec, Restored};
 use crate::supervisor::{Inbox, Supervisor};
 use crate::work::{Quick, Stop, Work};
@@ -170,8 +171,9 @@ impl EngineHandle {
         }
     }
 
-    /// Takes the live context's state into an image that stays with the worker. The context goes on as
-    /// if nothing had happened. Waits its turn behind answers.
+    /// Takes the live context's state into an image that stays with the worker. Where [`Exported::live`] is
+    /// `None` the context goes on as if nothing had happened; elsewhere it is on trial, to be followed by
+    /// [`Self::accept`] or [`Self::discard`]. Waits its turn behind answers.
     pub async fn export(&self) -> Result<Exported, EngineError> {
         match self.ask(Request::Export).await? {
             Event::Exported(exported) => Ok(exported),
@@ -201,6 +203,15 @@ impl EngineHandle {
     pub async fn discard(&self) -> Result<(), EngineError> {
         match self.ask(Request::Discard).await? {
             Event::Discarded => Ok(()),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Finds out whether states of the loaded model survive. Takes as long as reading a few hundred tokens; ends
+    /// soon once this future is dropped, and costs nothing that is live.
+    pub async fn qualify(&self, spec: QualifySpec) -> Result<Qualified, EngineError> {
+        match self.ask(Request::Qualify(spec)).await? {
+            Event::Qualified(qualified) => Ok(qualified),
             other => Err(out_of_turn(&other)),
         }
     }

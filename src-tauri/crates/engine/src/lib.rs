@@ -17,6 +17,7 @@ pub mod link;
 pub mod message;
 mod moving;
 pub mod process;
+pub mod qualify;
 pub mod scripted;
 pub mod state;
 mod supervisor;

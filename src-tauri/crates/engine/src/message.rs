@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::qualify::{Qualified, QualifySpec};
 use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec, Restored, StateTraits};
 
 /// Version of this vocabulary. App and worker must agree exactly.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// One token of the loaded model's vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub enum Request {
     Accept,
     /// Destroy the context and what it holds. `Discarded`.
     Discard,
+    /// Find out whether states of the loaded model survive, in contexts of their own: what is live stays.
+    /// `Prefill`*, then `Qualified`.
+    Qualify(QualifySpec),
     /// Count the tokens of a text. `Counted`.
     Count {
         /// Plain text; markup in it is text.
@@ -121,6 +125,7 @@ impl Request {
             Self::Restore(_) => "restore",
             Self::Accept => "accept",
             Self::Discard => "discard",
+            Self::Qualify(_) => "qualify",
             Self::Count { .. } => "count",
             Self::Cancel { .. } => "cancel",
             Self::Hash { .. } => "hash",
@@ -200,6 +205,8 @@ pub enum Event {
     Accepted,
     /// Answer to `Discard`.
     Discarded,
+    /// Answer to `Qualify`.
+    Qualified(Qualified),
     /// Answer to `Count`.
     Counted {
         /// Tokens.
@@ -352,6 +359,58 @@ pub struct LoadSpec {
     /// Base frequency of the rotary position embedding in place of the model's own.
     #[serde(default)]
     pub rope_freq_base: Option<Finite>,
+    /// What is computed on a device with memory of its own; `None`: nothing.
+    #[serde(default)]
+    pub offload: Option<Offload>,
+}
+
+impl LoadSpec {
+    /// This model as it is best loaded where nobody asks for anything else: on the processor.
+    #[must_use]
+    pub fn new(model: impl Into<PathBuf>) -> Self {
+        Self {
+            model: model.into(),
+            n_ctx: None,
+            n_threads: None,
+            kv_type: KvType::default(),
+            flash_attention: FlashAttention::default(),
+            rope_freq_base: None,
+            offload: None,
+        }
+    }
+}
+
+/// What is computed on a device with memory of its own, and kept there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Offload {
+    /// ggml's name of the device ([`Device::name`]).
+    pub device: String,
+    /// Layers, from the last one on; more than the model has, for all of them and the output.
+    pub layers: u32,
+    /// Where the KV cache of these layers lies.
+    pub kv: KvPlace,
+}
+
+/// Where the KV cache of offloaded layers lies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvPlace {
+    /// In the device's memory.
+    #[default]
+    Device,
+    /// In the host's memory.
+    Host,
+}
+
+impl KvPlace {
+    /// The word that JSON and people see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// Whether attention is computed in the fused way (flash attention), which also decides how V lies in

@@ -21,6 +21,7 @@ use crate::message::{
     Module, PROTOCOL_VERSION, Prepared, Request, RequestFrame, RequestId, StopReason, TemplateOrigin,
     TokenId,
 };
+use crate::qualify::Qualified;
 use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec};
 
 pub use state::OnRestore;
@@ -67,6 +68,14 @@ struct Script {
     loads: VecDeque<Vec<Act>>,
     answers: VecDeque<Vec<Act>>,
     restores: VecDeque<OnRestore>,
+    /// How a model remembers; `None`: with full attention.
+    cache: Option<CacheKind>,
+    /// `None`: goes on until it is cancelled.
+    comparisons: VecDeque<Option<Qualified>>,
+    /// Whether a state answers otherwise once it is overwritten with its own image.
+    exports_change: bool,
+    /// Names of all requests that came.
+    asked: Vec<&'static str>,
     deaths: VecDeque<&'static str>,
     held: Option<(&'static str, oneshot::Receiver<()>)>,
     prompts: Vec<String>,
@@ -110,6 +119,33 @@ impl ScriptedEngine {
     /// What happens at the next restore.
     pub fn on_restore(&self, act: OnRestore) {
         self.with(|script| script.restores.push_back(act));
+    }
+
+    /// Models remember in this way from the next load on. Where their tail cannot be removed, an export
+    /// overwrites what is live.
+    pub fn remembers_by(&self, cache: CacheKind) {
+        self.with(|script| script.cache = Some(cache));
+    }
+
+    /// What the next comparison finds; without it states survive in every bit.
+    pub fn on_qualify(&self, found: Qualified) {
+        self.with(|script| script.comparisons.push_back(Some(found)));
+    }
+
+    /// The next comparison takes until it is cancelled.
+    pub fn compare_for_ever(&self) {
+        self.with(|script| script.comparisons.push_back(None));
+    }
+
+    /// From now on a state answers otherwise once an export has overwritten it.
+    pub fn change_on_export(&self) {
+        self.with(|script| script.exports_change = true);
+    }
+
+    /// How often this was asked, by its name on the wire.
+    #[must_use]
+    pub fn times_asked(&self, request: &str) -> usize {
+        self.with(|script| script.asked.iter().filter(|asked| **asked == request).count())
     }
 
     /// The worker dies when it next hears this request, by its name on the wire.
@@ -210,6 +246,11 @@ struct ScriptedWorker {
     trial: Option<Vec<TokenId>>,
 }
 
+/// A comparison in which states survive in every bit.
+fn survives() -> Qualified {
+    Qualified { steps: 32, identical: true, repeatable: true, control_kl: 5.0, ..Qualified::default() }
+}
+
 /// The worker is gone: leave every loop.
 struct Gone;
 
@@ -253,6 +294,7 @@ impl ScriptedWorker {
     async fn serve(&mut self, hello: Event) -> Result<(), Gone> {
         self.send(None, hello).await?;
         while let Some(RequestFrame { id, request }) = self.requests.recv().await {
+            self.engine.with(|script| script.asked.push(request.name()));
             if self.engine.with(|script| script.deaths.front().is_some_and(|at| *at == request.name())) {
                 self.engine.with(|script| script.deaths.pop_front());
                 return Ok(());
@@ -277,6 +319,13 @@ impl ScriptedWorker {
                 }
                 Request::Export => self.export(),
                 Request::Restore(spec) => self.restore(spec)?,
+                Request::Qualify(_) => match self.engine.with(|script| script.comparisons.pop_front()) {
+                    Some(None) => {
+                        self.act(id, vec![Act::Babble], &mut 0).await?;
+                        Event::Failed(Fault::Cancelled)
+                    }
+                    found => Event::Qualified(found.flatten().unwrap_or_else(survives)),
+                },
                 Request::Accept => match self.trial.take() {
                     Some(tokens) => {
                         self.live = tokens;
@@ -324,7 +373,7 @@ impl ScriptedWorker {
             n_ctx_train: n_ctx,
             n_ctx,
             n_threads: 1,
-            cache: CacheKind::Full,
+            cache: self.cache(),
             template: TemplateOrigin::ChatMl,
             token_identity: "code points".to_owned(),
             state: Some(state::traits()),
@@ -457,16 +506,28 @@ impl ScriptedWorker {
         Event::Prompt(PromptTokens { tokens, live, live_total: count(self.live.len()) })
     }
 
+    fn cache(&self) -> CacheKind {
+        self.engine.with(|script| script.cache).unwrap_or(CacheKind::Full)
+    }
+
     fn export(&mut self) -> Event {
         if self.live.is_empty() {
             return Event::Failed(Fault::StateUnavailable { detail: "nothing is live".to_owned() });
         }
         let (image, table) = self.images.export(&self.live);
+        let tokens = self.live.clone();
+        let changed = self.engine.with(|script| script.exports_change);
+        let after = if changed { state::control() } else { state::fingerprint_of(&tokens) };
+        let overwritten = !self.cache().can_trim();
+        if overwritten {
+            self.trial = Some(std::mem::take(&mut self.live));
+        }
         Event::Exported(Exported {
             image,
-            tokens: self.live.clone(),
             table,
-            fingerprints: vec![state::fingerprint_of(&self.live)],
+            fingerprints: vec![after],
+            live: overwritten.then(|| state::fingerprint_of(&tokens)),
+            tokens,
             export_ms: 1.0,
             challenge_ms: 1.0,
         })

@@ -153,7 +153,8 @@ pub struct StateTraits {
     pub class: BTreeMap<String, String>,
 }
 
-/// A state that was taken out of the live context, which goes on as if nothing had happened.
+/// A state that was taken out of the live context. That goes on as if nothing had happened, or where the
+/// probes cannot be taken back, from this very image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exported {
     /// Its bytes stay with the worker under this name.
@@ -164,6 +165,10 @@ pub struct Exported {
     pub table: ImageTable,
     /// The probes' answers at its end.
     pub fingerprints: Vec<Fingerprint>,
+    /// What the first probe was answered before the live state was overwritten with this image; `None`
+    /// where it was not. Where it was, the state is on trial now: it is used once it is accepted.
+    #[serde(default)]
+    pub live: Option<Fingerprint>,
     /// Time to copy the state, in milliseconds: the longest step that holds up a turn.
     pub export_ms: f64,
     /// Time to ask the probes and take them back, in milliseconds.

@@ -305,7 +305,10 @@ impl Supervisor {
                 let work = Working::Generate { events, cancel, unsent: None };
                 (work, Request::Generate(spec), self.limits.prefill)
             }
-            Work::Ask { request, reply } => (Working::Ask(reply), request, self.limits.settle),
+            Work::Ask { request, reply } => {
+                let can_end = matches!(request, Request::Qualify(_));
+                (Working::Ask { reply, can_end }, request, self.limits.settle)
+            }
         };
         let id = self.new_id();
         self.in_flight = Some(InFlight { id, work, last_sign: Instant::now(), patience, cancel_sent: false });
@@ -435,9 +438,9 @@ impl Supervisor {
                 let _ = reply.send(Ok(()));
             }
             (Working::Unload(reply), Event::Failed(fault)) => drop(reply.send(Err(fault.into()))),
-            (Working::Ask(reply), Event::Failed(fault)) => drop(reply.send(Err(fault.into()))),
+            (Working::Ask { reply, .. }, Event::Failed(fault)) => drop(reply.send(Err(fault.into()))),
             // Whether it answers the question is for the handle to say, which knows the question.
-            (Working::Ask(reply), event) => drop(reply.send(Ok(event))),
+            (Working::Ask { reply, .. }, event) => drop(reply.send(Ok(event))),
             (work, _) => {
                 self.in_flight = Some(InFlight { work, ..in_flight });
                 self.bury(Death::Garbled("an answer to another question".to_owned())).await;

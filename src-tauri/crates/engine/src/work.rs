@@ -125,6 +125,10 @@ impl InFlight {
                     () = reply.closed() => Stir::Unwanted,
                 }
             }
+            Working::Ask { reply, can_end: true } if wanted => {
+                reply.closed().await;
+                Stir::Unwanted
+            }
             Working::Generate { events, cancel, unsent } => {
                 tokio::select! {
                     () = wanted_no_more(cancel), if wanted => Stir::Unwanted,
@@ -165,7 +169,11 @@ pub(crate) enum Working {
         /// Waits for room in `events`.
         unsent: Option<GenerationEvent>,
     },
-    Ask(oneshot::Sender<Result<Event, EngineError>>),
+    Ask {
+        reply: oneshot::Sender<Result<Event, EngineError>>,
+        /// Whether the worker ends it early where nobody wants it any more.
+        can_end: bool,
+    },
 }
 
 impl Working {
@@ -174,7 +182,7 @@ impl Working {
         match self {
             Self::Load { reply, .. } => drop(reply.send(Err(error))),
             Self::Unload(reply) => drop(reply.send(Err(error))),
-            Self::Ask(reply) => drop(reply.send(Err(error))),
+            Self::Ask { reply, .. } => drop(reply.send(Err(error))),
             Self::Generate { events, unsent, .. } => {
                 deliver(events, unsent.into_iter().chain([GenerationEvent::Ended(Err(error))]).collect());
             }

@@ -71,6 +71,14 @@ pub fn load(folder: &Path, captured: &Captured) -> Backends {
     Backends { modules, devices, llama }
 }
 
+/// The index by which a device is known to llama.cpp, by ggml's name of it.
+pub(crate) fn device_index(name: &str) -> Option<usize> {
+    list_llama_ggml_backend_devices()
+        .into_iter()
+        .find(|device| device.name == name)
+        .map(|device| device.index)
+}
+
 /// The build that decides whether a state can be trusted: the pinned source and its own versions.
 #[must_use]
 pub fn build() -> String {

@@ -14,8 +14,8 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_sys_2 as sys;
 use reprise_engine::Fault;
 use reprise_engine::message::{
-    CacheKind, DEFAULT_MAX_CONTEXT, Event, Finite, FlashAttention, KvType, LoadSpec, ModelInfo,
-    TemplateOrigin,
+    CacheKind, DEFAULT_MAX_CONTEXT, Event, Finite, FlashAttention, KvPlace, KvType, LoadSpec, ModelInfo,
+    Offload, TemplateOrigin,
 };
 
 use crate::ggml;
@@ -45,7 +45,7 @@ pub(crate) struct Loaded {
     spec: LoadSpec,
 }
 
-/// Loads the model on the CPU, reporting progress and heeding a cancel.
+/// Loads the model, reporting progress and heeding a cancel.
 pub(crate) fn load(
     llama: &LlamaBackend,
     spec: LoadSpec,
@@ -54,13 +54,20 @@ pub(crate) fn load(
 ) -> Result<Loaded, Fault> {
     let started = Instant::now();
     look_at(&spec.model)?;
+    let devices = match &spec.offload {
+        Some(offload) => vec![
+            ggml::device_index(&offload.device)
+                .ok_or_else(|| Fault::NoSuchDevice { device: offload.device.clone() })?,
+        ],
+        None => Vec::new(),
+    };
     let progress = reply.clone();
     let mut reported = -1.0_f32;
     let params = LlamaModelParams::default()
-        // No devices and no layers: zero layers alone would still hand large products to a GPU.
-        .with_devices(&[])
+        // Without offload no devices and no layers: zero layers alone would still hand large products to a GPU.
+        .with_devices(&devices)
         .map_err(|error| failed(&spec, error.to_string()))?
-        .with_n_gpu_layers(0)
+        .with_n_gpu_layers(spec.offload.as_ref().map_or(0, |offload| offload.layers))
         .with_progress_callback(move |fraction| {
             if fraction - reported >= PROGRESS_STEP || fraction >= 1.0 {
                 reported = fraction;
@@ -91,9 +98,24 @@ pub(crate) fn load(
 }
 
 impl Loaded {
+    /// What of it computes on a device; `None` on the processor alone.
+    pub(crate) fn offload(&self) -> Option<&Offload> {
+        self.spec.offload.as_ref()
+    }
+
     /// A context for one conversation, empty.
     pub(crate) fn new_context(
         &self,
+        llama: &LlamaBackend,
+        captured: &Captured,
+    ) -> Result<LlamaContext<'_>, Fault> {
+        self.new_context_of(self.info.n_ctx, llama, captured)
+    }
+
+    /// As [`Self::new_context`], of so many tokens.
+    pub(crate) fn new_context_of(
+        &self,
+        n_ctx: u32,
         llama: &LlamaBackend,
         captured: &Captured,
     ) -> Result<LlamaContext<'_>, Fault> {
@@ -111,7 +133,7 @@ impl Loaded {
             .with_flash_attention_policy(flash_attention)
             // 0 is llama.cpp's word for the model's own.
             .with_rope_freq_base(self.spec.rope_freq_base.map_or(0.0, Finite::get))
-            .with_n_ctx(NonZeroU32::new(self.info.n_ctx))
+            .with_n_ctx(NonZeroU32::new(n_ctx))
             .with_n_batch(PREFILL_BATCH)
             .with_n_ubatch(PREFILL_BATCH)
             .with_n_seq_max(1)
@@ -119,12 +141,12 @@ impl Loaded {
             .with_n_threads_batch(threads)
             .with_type_k(kv)
             .with_type_v(kv)
-            .with_offload_kqv(false)
-            .with_op_offload(false);
+            .with_offload_kqv(self.offload().is_some_and(|offload| offload.kv == KvPlace::Device))
+            .with_op_offload(self.offload().is_some());
         captured.clear();
         self.model.new_context(llama, params).map_err(|error| {
             let detail = captured.errors().pop().unwrap_or_else(|| error.to_string());
-            Fault::ContextFailed { n_ctx: self.info.n_ctx, detail: tidy(&detail) }
+            Fault::ContextFailed { n_ctx, detail: tidy(&detail) }
         })
     }
 }

@@ -1,5 +1,6 @@
 //! A loaded model at work: one live context, its tokens, and answers.
 
+mod qualify;
 mod states;
 
 use std::cell::OnceCell;

@@ -201,6 +201,9 @@ impl Worker<'_> {
                 Request::Count { text } => Event::Counted { tokens: session.count_tokens(&text) },
                 Request::Export => session.export().map_or_else(Event::Failed, Event::Exported),
                 Request::Restore(spec) => session.restore(&spec).map_or_else(Event::Failed, Event::Restored),
+                Request::Qualify(spec) => {
+                    session.qualify(spec, &self.outbox.on(id)).map_or_else(Event::Failed, Event::Qualified)
+                }
                 Request::Accept => session.accept().map_or_else(Event::Failed, |()| Event::Accepted),
                 Request::Discard => {
                     session.discard();

@@ -6,7 +6,7 @@
 //!   nothing passes for whole that is not: first the seal, then the sense, then every piece.
 //! - `store` is the writer, `budget` decides what goes when there is too much, `verify` looks at all.
 //! - `db`, `opening` and `key` hold the file, what becomes of a damaged one, and the secret of the seals.
-//! - `file_hash` names model files by their content.
+//! - `file_hash` names model files by their content, `notes` keeps what was found out about them.
 
 pub(crate) mod budget;
 pub(crate) mod damage;
@@ -17,6 +17,7 @@ pub(crate) mod hash;
 pub(crate) mod key;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+pub(crate) mod notes;
 pub(crate) mod opening;
 pub(crate) mod reader;
 pub(crate) mod save;

@@ -70,6 +70,7 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     remedy: "选择其他模型，或更新版本的 Reprise。",
   },
   no_backend: { message: "无法从引擎文件夹加载任何计算模块。", remedy: "重新安装 Reprise：引擎缺少文件。" },
+  no_such_device: { message: "这里没有引擎可以使用的这个设备。", remedy: "选择列出的设备，或让 Reprise 自动选择。" },
   not_found: { message: "找不到这个对话或消息，它可能已被删除。", remedy: "重新打开对话列表。" },
   not_loaded: { message: "没有加载模型。", remedy: "请先选择模型。" },
   prompt_empty: { message: "消息是空的。", remedy: "先写点什么。" },

@@ -7,6 +7,7 @@ mod branches;
 mod deaths;
 mod library;
 mod models;
+mod qualification;
 mod queue;
 mod resume;
 mod turns;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use reprise_chat::engine::{FlashAttention, KvType, StopReason};
 use reprise_chat::history::{ConversationId, DataDir, MessageState, SnapshotState, StoreError};
 use reprise_chat::{
-    Ask, Chat, Library, Receipt, ResumePath, SavedState, Snapshots, TurnEvent, TurnOutcome, TurnRequest,
-    World, list_snapshots, verify_snapshots,
+    Ask, Chat, Library, NotSaved, Receipt, ResumePath, SavedState, Snapshots, TurnEvent, TurnOutcome,
+    TurnRequest, World, list_snapshots, verify_snapshots,
 };
 use reprise_engine::scripted::{Act, OnRestore, ScriptedEngine};
 use reprise_engine::{EngineHandle, Limits};
@@ -22,13 +22,13 @@ fn long(text: &str) -> String {
 }
 
 /// A desk whose chat keeps states, and whose model is a file.
-struct Keeper {
-    desk: Desk,
-    model: PathBuf,
+pub struct Keeper {
+    pub desk: Desk,
+    pub model: PathBuf,
 }
 
 impl Keeper {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let desk = Desk::new();
         let model = desk.folder.path().join("model.gguf");
         fs::write(&model, b"GGUF of a script").unwrap();
@@ -36,7 +36,7 @@ impl Keeper {
     }
 
     /// A new engine and a new program over the same data.
-    async fn restart(self) -> Self {
+    pub async fn restart(self) -> Self {
         self.restart_after(|_| {}).await
     }
 
@@ -65,21 +65,31 @@ impl Keeper {
         (script, engine, Arc::new(chat))
     }
 
-    fn request(&self, of: Ask) -> TurnRequest {
+    pub fn request(&self, of: Ask) -> TurnRequest {
         TurnRequest { model: self.model.clone(), ..ask(of) }
     }
 
-    async fn turn(&self, request: TurnRequest) -> (TurnOutcome, Option<SavedState>) {
+    pub async fn turn(&self, request: TurnRequest) -> (TurnOutcome, Option<SavedState>) {
         let mut outcome = self.desk.turn(request).await.unwrap();
         let saved = outcome.saving.done().await.ok();
         (outcome, saved)
     }
 
-    async fn begin(&self, text: &str) -> (TurnOutcome, Option<SavedState>) {
+    pub async fn begin(&self, text: &str) -> (TurnOutcome, Option<SavedState>) {
         self.turn(self.request(Ask::Begin { text: long(text), system: None })).await
     }
 
-    async fn go_on(&self, conversation: ConversationId, text: &str) -> (TurnOutcome, Option<SavedState>) {
+    /// The conversation, and what becomes of its state.
+    pub async fn begin_without_waiting(
+        &self,
+        text: &str,
+    ) -> (ConversationId, impl Future<Output = Result<SavedState, NotSaved>>) {
+        let mut outcome =
+            self.desk.turn(self.request(Ask::Begin { text: long(text), system: None })).await.unwrap();
+        (outcome.conversation, async move { outcome.saving.done().await })
+    }
+
+    pub async fn go_on(&self, conversation: ConversationId, text: &str) -> (TurnOutcome, Option<SavedState>) {
         self.turn(self.request(Ask::Continue { conversation, parent: None, text: text.to_owned() })).await
     }
 
@@ -89,7 +99,7 @@ impl Keeper {
 }
 
 /// Path, reason and the checks, those that failed with a mark.
-fn told(receipt: &Receipt) -> String {
+pub fn told(receipt: &Receipt) -> String {
     let checks: Vec<String> = receipt
         .checks
         .iter()
@@ -99,7 +109,7 @@ fn told(receipt: &Receipt) -> String {
     format!("{:?} {reason} {}", receipt.path, checks.join(" ")).trim_end().to_owned()
 }
 
-const ALL_FIVE: &str = "Restored - integrity identity tokens restore challenge";
+pub const ALL_FIVE: &str = "Restored - integrity identity tokens restore challenge";
 
 #[tokio::test]
 async fn a_conversation_resumes_from_its_state_after_a_restart() {

@@ -90,13 +90,13 @@ fn a_name_that_is_not_unicode() {
 }
 
 #[test]
-fn a_backend_that_this_version_has_not() {
+fn a_device_that_is_not_there() {
     let place = Place::new();
     let chat = ["chat", "--model", "m.gguf", "--prompt", "Hello.", "--backend", "cuda"];
-    let said = place.fails("backend_unavailable", chat);
+    let said = place.fails("no_such_device", chat);
     assert!(text(&said["error"]["message"]).contains("cuda"), "{said}");
-    place.fails("backend_unavailable", ["doctor", "--backend", "cuda"]);
-    assert!(!place.data().exists());
+    place.fails("no_such_device", ["doctor", "--backend", "cuda"]);
+    assert_eq!(place.count(), 0);
     if Path::new("/proc/driver/nvidia").exists() {
         skip("there is an NVIDIA GPU, and this version does not use it");
     }

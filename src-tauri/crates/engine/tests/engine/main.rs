@@ -14,9 +14,7 @@ mod states;
 use std::future::Future;
 use std::time::Duration;
 
-use reprise_engine::message::{
-    ChatMessage, FlashAttention, GenerateSpec, KvType, LoadSpec, ModelInfo, Role, Sampling,
-};
+use reprise_engine::message::{ChatMessage, GenerateSpec, LoadSpec, ModelInfo, Role, Sampling};
 use reprise_engine::scripted::ScriptedEngine;
 use reprise_engine::{EngineError, EngineHandle, Generation, GenerationEvent, Limits};
 use tokio::sync::{mpsc, watch};
@@ -37,14 +35,7 @@ fn never() -> watch::Receiver<bool> {
 }
 
 fn model() -> LoadSpec {
-    LoadSpec {
-        model: "scripted.gguf".into(),
-        n_ctx: None,
-        n_threads: None,
-        kv_type: KvType::F16,
-        flash_attention: FlashAttention::Auto,
-        rope_freq_base: None,
-    }
+    LoadSpec::new("scripted.gguf")
 }
 
 fn question(text: &str) -> GenerateSpec {

@@ -1,13 +1,14 @@
 //! A session's state out of its context and into it, and the probes that prove it.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use reprise_engine::Fault;
-use reprise_engine::message::{CacheKind, TokenId};
-use reprise_engine::state::{Exported, Fingerprint, RestoreSpec, Restored, StateTraits};
+use reprise_engine::message::TokenId;
+use reprise_engine::state::{Exported, Fingerprint, ImageId, RestoreSpec, Restored, StateTraits};
 
 use super::{Session, count, ms_since};
 use crate::challenge::{self, PROBES};
@@ -28,20 +29,11 @@ impl Session<'_> {
     /// Asks the probes of an empty context and reads what an image of this model says of itself. Leaves
     /// the context empty.
     fn measure_states(&mut self) -> Result<(), Fault> {
-        let why = match self.loaded.info.cache {
-            CacheKind::Full => None,
-            CacheKind::SlidingWindow => Some("it remembers through a sliding window"),
-            CacheKind::Recurrent | CacheKind::Hybrid => Some("it remembers by recurrence"),
-        };
-        if let Some(why) = why {
-            self.info.why_no_state = Some(why.to_owned());
-            return Ok(());
-        }
         let probes = PROBES.map(|text| self.tokenizer.probe(text));
         if probes.iter().any(Vec::is_empty) {
             return Err(unavailable("its vocabulary does not spell the questions"));
         }
-        let controls = self.ask(&probes)?;
+        let controls = self.ask(&probes, None)?;
         if !controls.iter().all(Fingerprint::is_finite) {
             return Err(unavailable("it does not answer in numbers"));
         }
@@ -57,17 +49,33 @@ impl Session<'_> {
         if let Some(context) = &mut self.context {
             context.clear_kv_cache();
         }
-        let class = [
-            ("device", "CPU".to_owned()),
-            ("modules", self.machine.clone()),
-            ("threads", self.loaded.info.n_threads.to_string()),
-        ];
-        let class = class.map(|(name, value)| (name.to_owned(), value)).into();
+        let class = self.class();
         self.info.state = Some(StateTraits { fields, controls, class });
         Ok(())
     }
 
+    /// What decides whether two computations give equal bits.
+    pub(super) fn class(&self) -> BTreeMap<String, String> {
+        let mut class = vec![
+            ("device", "CPU".to_owned()),
+            ("modules", self.machine.clone()),
+            ("threads", self.info.n_threads.to_string()),
+        ];
+        if let Some(offload) = self.loaded.offload() {
+            class[0].1.clone_from(&offload.device);
+            class.push(("offloaded_layers", offload.layers.min(self.info.n_layer + 1).to_string()));
+            class.push(("kv_place", offload.kv.as_str().to_owned()));
+        }
+        class.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
     /// Takes the live state into an image and asks the probes at its end.
+    ///
+    /// Where the tail of the live state cannot be removed, the probes cannot be taken back either, and a
+    /// restored state may lie in other cells than the one that was live, which changes the last bits of
+    /// what is computed from it. There the conversation goes on from its own image: what is live
+    /// afterwards was set just as a restore sets it. It is on trial until the app has compared what it
+    /// answered before and after.
     pub(crate) fn export(&mut self) -> Result<Exported, Fault> {
         if self.trial.is_some() {
             return Err(unavailable("it is on trial"));
@@ -84,39 +92,56 @@ impl Session<'_> {
         if self.live.len() + longest > self.info.n_ctx as usize {
             return Err(unavailable("the context is full to the last tokens"));
         }
-        let began = Instant::now();
         let mut buffer = self.shelf.buffer();
-        let Some(context) = &self.context else {
-            return Err(unavailable("there is none"));
-        };
-        if !self.access.get(context, &mut buffer) {
-            self.shelf.give_back(buffer);
-            return Err(unavailable("llama.cpp gave another number of bytes than it had announced"));
-        }
-        let export_ms = ms_since(began);
-        let image = image::read(&buffer);
-        if !image.positions.is_empty() && !in_order(&image.positions, self.live.len()) {
-            self.shelf.give_back(buffer);
-            return Err(unavailable("its cells are not those of the conversation"));
-        }
-        let began = Instant::now();
-        let fingerprints = match self.ask(&probes) {
-            Ok(fingerprints) => fingerprints,
+        let exported = self.export_into(&mut buffer, &probes);
+        let mut exported = match exported {
+            Ok(exported) => exported,
             Err(fault) => {
                 self.shelf.give_back(buffer);
                 return Err(fault);
             }
         };
+        if !self.info.cache.can_trim() {
+            self.trial = Some(std::mem::take(&mut self.live));
+        }
+        exported.image = self.shelf.put(buffer);
+        Ok(exported)
+    }
+
+    fn export_into(&mut self, buffer: &mut Vec<u8>, probes: &[Vec<TokenId>]) -> Result<Exported, Fault> {
+        let began = Instant::now();
+        let Some(context) = &self.context else {
+            return Err(unavailable("there is none"));
+        };
+        if !self.access.get(context, buffer) {
+            return Err(unavailable("llama.cpp gave another number of bytes than it had announced"));
+        }
+        let export_ms = ms_since(began);
+        let image = image::read(buffer);
+        if !image.is_of(self.live.len(), self.info.cache) {
+            return Err(unavailable("its cells are not those of the conversation"));
+        }
+        let began = Instant::now();
+        let (live, fingerprints) = if self.info.cache.can_trim() {
+            (None, self.ask(probes, None)?)
+        } else {
+            // One question is asked of what was live: the others are for whoever restores.
+            let live = self.ask(&probes[..1], Some(buffer))?;
+            (live.into_iter().next(), self.ask(probes, Some(buffer))?)
+        };
         let challenge_ms = ms_since(began);
-        if !fingerprints.iter().all(Fingerprint::is_finite) {
-            self.shelf.give_back(buffer);
+        if !fingerprints.iter().chain(&live).all(Fingerprint::is_finite) {
+            if live.is_some() {
+                self.discard();
+            }
             return Err(unavailable("its answers are not numbers"));
         }
         Ok(Exported {
-            image: self.shelf.put(buffer),
+            image: ImageId(0),
             tokens: self.live.clone(),
             table: image.table,
             fingerprints,
+            live,
             export_ms,
             challenge_ms,
         })
@@ -130,9 +155,14 @@ impl Session<'_> {
         let Some(image) = self.shelf.take_received() else {
             return Err(Fault::ImageGone);
         };
-        let began = Instant::now();
-        let set = self.set(spec, &image);
+        let restored = self.restore_from(spec, &image);
         self.shelf.give_back(image);
+        restored
+    }
+
+    fn restore_from(&mut self, spec: &RestoreSpec, image: &[u8]) -> Result<Restored, Fault> {
+        let began = Instant::now();
+        let set = self.set(spec, image);
         let restore_ms = ms_since(began);
         let refused = |fault: String| Restored {
             fault: Some(fault),
@@ -151,7 +181,7 @@ impl Session<'_> {
         };
         self.live.clone_from(&spec.tokens);
         let began = Instant::now();
-        let asked = self.ask(&spec.probes);
+        let asked = self.ask(&spec.probes, Some(image));
         let challenge_ms = ms_since(began);
         match asked {
             Ok(fingerprints) if !fingerprints.iter().all(Fingerprint::is_finite) => {
@@ -182,29 +212,36 @@ impl Session<'_> {
         if self.info.state.as_ref().is_none_or(|state| state.fields != found.table.fields) {
             return refused("the image is not of the shape that this model and its settings give");
         }
-        if !found.positions.is_empty() && !in_order(&found.positions, tokens) {
+        if !found.is_of(tokens, self.info.cache) {
             return refused("its cells are not those of the conversation");
         }
         let mut context = self.empty().map_err(NotSet::Context)?;
-        if !self.access.set(&mut context, image) {
-            return refused("llama.cpp refused the state");
+        let detail = self.put(&mut context, image, tokens).map_err(NotSet::State)?;
+        self.context = Some(context);
+        Ok(detail)
+    }
+
+    /// Sets an image in an empty context and looks whether it came to hold it; says what was seen.
+    pub(super) fn put(
+        &self,
+        context: &mut LlamaContext<'_>,
+        image: &[u8],
+        tokens: usize,
+    ) -> Result<String, String> {
+        if !self.access.set(context, image) {
+            return Err("llama.cpp refused the state".to_owned());
         }
         let (first, last) = (context.kv_cache_seq_pos_min(0), context.kv_cache_seq_pos_max(0));
-        if first != 0 || usize::try_from(last).ok() != tokens.checked_sub(1) {
-            return Err(NotSet::State(format!(
-                "it holds positions {first} to {last}, not 0 to {}",
-                tokens - 1
-            )));
+        // Where not every position is kept, the first that is depends on the window.
+        let begins = first == 0 || (!self.info.cache.can_trim() && first <= last);
+        if !begins || usize::try_from(last).ok() != tokens.checked_sub(1) {
+            return Err(format!("it holds positions {first} to {last}, not 0 to {}", tokens - 1));
         }
-        let again = self.access.size(&context);
+        let again = self.access.size(context);
         if again != image.len() {
-            return Err(NotSet::State(format!(
-                "it would be exported in {again} bytes and was imported in {}",
-                image.len()
-            )));
+            return Err(format!("it would be exported in {again} bytes and was imported in {}", image.len()));
         }
-        self.context = Some(context);
-        Ok(format!("{} bytes, positions 0 to {last}", image.len()))
+        Ok(format!("{} bytes, positions {first} to {last}", image.len()))
     }
 
     /// Uses the state on trial from now on.
@@ -233,10 +270,12 @@ impl Session<'_> {
         }
     }
 
-    /// Decodes each probe behind the live state, takes its logits down, and removes its cells.
-    fn ask(&mut self, probes: &[Vec<TokenId>]) -> Result<Vec<Fingerprint>, Fault> {
+    /// Decodes each probe behind the live state, takes its logits down, and takes the probe back: by
+    /// removing its cells, or where that cannot be done by setting `image`, which is the live state.
+    fn ask(&mut self, probes: &[Vec<TokenId>], image: Option<&[u8]>) -> Result<Vec<Fingerprint>, Fault> {
         let end = self.live.len();
-        let asked: Result<Vec<_>, _> = probes.iter().map(|probe| self.ask_one(probe, end)).collect();
+        let image = image.filter(|_| !self.info.cache.can_trim());
+        let asked: Result<Vec<_>, _> = probes.iter().map(|probe| self.ask_one(probe, end, image)).collect();
         if asked.is_err() {
             // Cells may be left behind.
             self.context = None;
@@ -245,9 +284,9 @@ impl Session<'_> {
         asked
     }
 
-    fn ask_one(&mut self, probe: &[TokenId], end: usize) -> Result<Fingerprint, Fault> {
+    fn ask_one(&mut self, probe: &[TokenId], end: usize, image: Option<&[u8]>) -> Result<Fingerprint, Fault> {
         let failed = |detail: String| Fault::DecodeFailed { detail };
-        let Some(context) = &mut self.context else {
+        let Some(mut context) = self.context.take() else {
             return Err(Fault::NotLoaded);
         };
         let mut batch = LlamaBatch::new(probe.len().max(1), 1);
@@ -261,13 +300,17 @@ impl Session<'_> {
         let fingerprint = challenge::fingerprint(probe, context.get_logits_ith(last));
         if end == 0 {
             context.clear_kv_cache();
-            return Ok(fingerprint);
+        } else if let Some(image) = image {
+            context.clear_kv_cache();
+            self.put(&mut context, image, end).map_err(failed)?;
+        } else {
+            let removed = context.kv_cache_seq_rm(0, Some(count(end)), None);
+            let whole = usize::try_from(context.kv_cache_seq_pos_max(0)).ok() == end.checked_sub(1);
+            if removed.is_err() || !whole {
+                return Err(failed("the probe's cells could not be removed".to_owned()));
+            }
         }
-        let removed = context.kv_cache_seq_rm(0, Some(count(end)), None);
-        let whole = usize::try_from(context.kv_cache_seq_pos_max(0)).ok() == end.checked_sub(1);
-        if removed.is_err() || !whole {
-            return Err(failed("the probe's cells could not be removed".to_owned()));
-        }
+        self.context = Some(context);
         Ok(fingerprint)
     }
 }
@@ -295,9 +338,4 @@ enum NotSet {
 
 fn unavailable(detail: &str) -> Fault {
     Fault::StateUnavailable { detail: detail.to_owned() }
-}
-
-fn in_order(positions: &[i32], tokens: usize) -> bool {
-    positions.len() == tokens
-        && positions.iter().enumerate().all(|(index, position)| usize::try_from(*position) == Ok(index))
 }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reprise_engine::message::{
-    ChatMessage, Finished, FlashAttention, GenerateSpec, KvType, LoadSpec, ModelInfo, Prepared, Role,
-    Sampling, TokenId,
+    ChatMessage, Finished, GenerateSpec, KvType, LoadSpec, ModelInfo, Prepared, Role, Sampling, TokenId,
 };
 use reprise_engine::process::EngineFolder;
 use reprise_engine::{EngineError, EngineHandle, Fault, GenerationEvent, Limits};
@@ -106,14 +105,7 @@ pub fn never() -> watch::Receiver<bool> {
 }
 
 pub fn spec(model: &Path) -> LoadSpec {
-    LoadSpec {
-        model: model.to_owned(),
-        n_ctx: Some(1024),
-        n_threads: Some(1),
-        kv_type: KvType::F16,
-        flash_attention: FlashAttention::Auto,
-        rope_freq_base: None,
-    }
+    LoadSpec { n_ctx: Some(1024), n_threads: Some(1), kv_type: KvType::F16, ..LoadSpec::new(model) }
 }
 
 /// What came of a request.

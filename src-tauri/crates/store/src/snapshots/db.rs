@@ -15,7 +15,7 @@ use crate::StoreError;
 pub(crate) const APPLICATION_ID: u32 = 0x5250_534E;
 
 /// The only version that is read; a file of another one is started over.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of a page. Large, because the rows that matter are.
 pub(crate) const PAGE_BYTES: u64 = 65_536;
@@ -72,6 +72,11 @@ CREATE TABLE file_hashes (
     path BLOB PRIMARY KEY,
     stamp BLOB NOT NULL,
     hash BLOB NOT NULL,
+    tag BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE notes (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
     tag BLOB NOT NULL
 ) WITHOUT ROWID;
 ";

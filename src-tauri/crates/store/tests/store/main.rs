@@ -8,6 +8,7 @@ mod damage;
 mod file_hashes;
 mod folder;
 mod lock;
+mod notes;
 mod purge;
 mod snapshot_budget;
 mod snapshot_crash;
