@@ -6,19 +6,19 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub const STRING: u32 = 8;
+pub const ARRAY: u32 = 9;
+pub const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// The part of a file before its tensor data.
 pub struct Gguf {
-    version: u32,
-    n_tensors: u64,
+    pub version: u32,
+    pub n_tensors: u64,
     /// Name, type, and the value as it stands in the file.
-    entries: Vec<(String, u32, Vec<u8>)>,
-    tensor_infos: Vec<u8>,
+    pub entries: Vec<(String, u32, Vec<u8>)>,
+    pub tensor_infos: Vec<u8>,
     /// Where the tensor data begins in the file that was read.
-    data_start: u64,
+    pub data_start: u64,
     /// Where in that file the header, the metadata and the tensor infos end.
     pub ends: [u64; 3],
 }
@@ -104,11 +104,11 @@ impl Gguf {
             .map_or(DEFAULT_ALIGNMENT, |value| u64::from(u32::from_le_bytes(value.try_into().unwrap())))
     }
 
-    fn value(&self, name: &str) -> Option<&[u8]> {
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.entries.iter().find(|(known, ..)| known == name).map(|(.., value)| &value[..])
     }
 
-    fn set(&mut self, name: &str, kind: u32, value: Vec<u8>) {
+    pub fn set(&mut self, name: &str, kind: u32, value: Vec<u8>) {
         self.remove(name);
         self.entries.push((name.to_owned(), kind, value));
     }
@@ -180,7 +180,7 @@ pub fn write_hollow(head: &[u8], length: u64, to: &Path) {
     file.set_len(length).unwrap();
 }
 
-fn string(value: &[u8]) -> Vec<u8> {
+pub fn string(value: &[u8]) -> Vec<u8> {
     let mut bytes = (value.len() as u64).to_le_bytes().to_vec();
     bytes.extend(value);
     bytes

@@ -9,6 +9,7 @@ mod answering;
 mod bad_files;
 mod gguf;
 mod hostile_templates;
+mod kinds;
 mod loading;
 mod processes;
 mod reuse;
