@@ -34,6 +34,7 @@ setup: ## system packages, tools, models; does only what is missing
 
 build: page
 	cargo build --workspace
+	scripts/remote-device $(bin)
 
 page: ui/dist/index.html
 

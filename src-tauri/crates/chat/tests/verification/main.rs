@@ -14,4 +14,7 @@ mod folder;
 mod forged;
 mod honest;
 mod mutants;
+mod remote;
+#[path = "../../../llama/tests/remote/rig.rs"]
+mod remote_rig;
 mod rig;

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use reprise_chat::challenge::Reference;
 use reprise_engine::message::{
-    ChatMessage, FlashAttention, GenerateSpec, KvType, LoadSpec, ModelInfo, Role, Sampling, TokenId,
+    ChatMessage, GenerateSpec, KvPlace, KvType, LoadSpec, ModelInfo, Offload, Role, Sampling, TokenId,
 };
 use reprise_engine::process::EngineFolder;
 use reprise_engine::state::{Exported, Pieces, RestoreSpec, Restored};
 use reprise_engine::{EngineHandle, GenerationEvent, Limits};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
+
+use crate::remote_rig::{DEVICE, Remote, write_engine};
 
 const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -47,11 +49,13 @@ pub struct Settings {
     pub n_ctx: u32,
     pub threads: u32,
     pub kv: KvType,
+    /// Layers on the remote device, and where their cache lies.
+    pub offload: Option<(u32, KvPlace)>,
 }
 
 impl Settings {
     pub fn of(n_ctx: u32, threads: u32) -> Self {
-        Self { n_ctx, threads, kv: KvType::F16 }
+        Self { n_ctx, threads, kv: KvType::F16, offload: None }
     }
 }
 
@@ -76,28 +80,28 @@ pub fn needed() -> Option<(PathBuf, PathBuf)> {
 
 impl Worker {
     pub async fn new(worker: &Path, model: &Path, settings: Settings) -> Self {
+        Self::with(worker, model, settings, None).await
+    }
+
+    /// A worker that has this device.
+    pub async fn with(worker: &Path, model: &Path, settings: Settings, remote: Option<&Remote>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Beside the real engine, whose libraries and modules it needs.
         let mutation = folder.path().join("mutation");
         fs::write(&mutation, "").unwrap();
         let starter = folder.path().join("worker");
-        let script = format!(
-            "#!/bin/sh\nREPRISE_MUTATION_FILE='{}' OMP_WAIT_POLICY=passive exec '{}' \"$@\"\n",
-            mutation.display(),
-            worker.display()
-        );
-        fs::write(&starter, script).unwrap();
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&starter, permissions).unwrap();
+        match remote {
+            Some(remote) => remote.write_engine(&starter, &mutation),
+            None => write_engine(worker.parent().unwrap(), &starter, &mutation, None),
+        }
         let engine =
             EngineHandle::start(EngineFolder::with_program(&starter, folder.path()), Limits::default());
         let spec = LoadSpec {
-            model: model.to_owned(),
             n_ctx: Some(settings.n_ctx),
             n_threads: Some(settings.threads),
             kv_type: settings.kv,
-            flash_attention: FlashAttention::Auto,
-            rope_freq_base: None,
+            offload: settings.offload.map(|(layers, kv)| Offload { device: DEVICE.to_owned(), layers, kv }),
+            ..LoadSpec::new(model)
         };
         let (progress, _unread) = mpsc::channel(1);
         let info = engine.load(spec, progress, watch::channel(false).1).await.unwrap();

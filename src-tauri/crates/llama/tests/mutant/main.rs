@@ -2,10 +2,17 @@
 //! happens between a context and its bytes.
 //!
 //! The mutation is read from the file that `REPRISE_MUTATION_FILE` names at every export and import:
-//! `export` or `import`, a blank, and the fault; beside it, with `.other` behind its name, lies an image of
+//! `export` or `import`, a blank, the fault, and where only the last so many layers are touched (those that
+//! are offloaded) a blank and their number; beside it, with `.other` behind its name, lies an image of
 //! another conversation. Only rows of K and V are touched: sizes, positions and
 //! layout stay as they should be, so that only a computation can tell. `dies_before` and `dies_after` end the
 //! worker beside llama.cpp's own call.
+
+//!
+//! `REPRISE_REMOTE` names a remote device (`tests/remote`) that it has besides, `REPRISE_REMOTE_MODULE` the module that
+//! reaches it.
+
+mod remote;
 
 use std::process::ExitCode;
 
@@ -29,6 +36,11 @@ fn main() -> ExitCode {
         eprintln!("REPRISE_MUTATION_FILE names no file");
         return ExitCode::from(2);
     };
+    if let (Ok(endpoint), Ok(module)) =
+        (std::env::var("REPRISE_REMOTE"), std::env::var("REPRISE_REMOTE_MODULE"))
+    {
+        remote::connect(&module, &endpoint);
+    }
     match pipes::inherited() {
         Ok(pipes) => {
             let captured = log::start(logs.as_ref());
@@ -60,10 +72,14 @@ impl Mutant {
 
     fn mutate(&self, side: &str, image: &mut [u8]) {
         let asked = std::fs::read_to_string(&self.file).unwrap_or_default();
-        if let Some((_, fault)) = asked.trim().split_once(' ').filter(|(asked, _)| *asked == side) {
+        let mut words = asked.split_whitespace();
+        if words.next() == Some(side)
+            && let Some(fault) = words.next()
+        {
+            let last = words.next().and_then(|layers| layers.parse().ok());
             let table = image_table(image);
             let other = std::fs::read(format!("{}.other", self.file)).unwrap_or_default();
-            apply(fault, &table, image, &other);
+            apply(fault, last, &table, image, &other);
         }
     }
 }
@@ -91,13 +107,18 @@ impl StateAccess for Mutant {
     }
 }
 
-/// The regions of K come first, those of V behind them, a region a layer.
-fn apply(fault: &str, table: &ImageTable, image: &mut [u8], other: &[u8]) {
-    let layers = table.regions.len() / 2;
+/// The regions of K come first, those of V behind them, a region a layer. Only the last layers are touched, where
+/// their number is given; "first", "middle" and "upper half" are said of those.
+fn apply(fault: &str, last: Option<usize>, table: &ImageTable, image: &mut [u8], other: &[u8]) {
+    let all = table.regions.len() / 2;
+    let untouched = all - last.unwrap_or(all).min(all);
+    let layers = all - untouched;
+    let touched = |index: usize| index % all >= untouched;
+    let regions = || table.regions.iter().enumerate().filter(|(index, _)| touched(*index)).map(|(_, r)| r);
     let rows = table.regions.first().map_or(0, |region| region.rows as usize);
     let zero = |image: &mut [u8], wanted: &dyn Fn(usize, bool, usize) -> bool| {
-        for (index, region) in table.regions.iter().enumerate() {
-            for row in (0..rows).filter(|row| wanted(index % layers, index < layers, *row)) {
+        for (index, region) in table.regions.iter().enumerate().filter(|(index, _)| touched(*index)) {
+            for row in (0..rows).filter(|row| wanted(index % all - untouched, index < all, *row)) {
                 image[span(region.offset, region.row, row)].fill(0);
             }
         }
@@ -117,7 +138,7 @@ fn apply(fault: &str, table: &ImageTable, image: &mut [u8], other: &[u8]) {
         "last_position" => zero(image, &|_, _, row| row + 1 == rows),
         "one_row_of_one_layer" => zero(image, &|layer, k, row| layer == layers / 2 && !k && row == rows / 2),
         "shifted_by_one" => {
-            for region in &table.regions {
+            for region in regions() {
                 for row in (1..rows).rev() {
                     let from = span(region.offset, region.row, row - 1);
                     image.copy_within(from, span(region.offset, region.row, row).start);
@@ -126,7 +147,10 @@ fn apply(fault: &str, table: &ImageTable, image: &mut [u8], other: &[u8]) {
         }
         "other_conversation" => {
             let theirs = image_table(other);
-            for (region, their) in table.regions.iter().zip(&theirs.regions) {
+            for (index, (region, their)) in table.regions.iter().zip(&theirs.regions).enumerate() {
+                if !touched(index) {
+                    continue;
+                }
                 for row in 0..rows {
                     let from = span(their.offset, their.row, row % (their.rows as usize).max(1));
                     image[span(region.offset, region.row, row)].copy_from_slice(&other[from]);
@@ -135,7 +159,7 @@ fn apply(fault: &str, table: &ImageTable, image: &mut [u8], other: &[u8]) {
         }
         // No fault: attention does not see the order of cells.
         "rows_swapped_alike" => {
-            for region in &table.regions {
+            for region in regions() {
                 for row in (0..rows.saturating_sub(1)).step_by(2) {
                     let (low, high) =
                         (span(region.offset, region.row, row), span(region.offset, region.row, row + 1));

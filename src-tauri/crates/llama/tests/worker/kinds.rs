@@ -18,7 +18,7 @@ use reprise_engine::state::Fingerprint;
 use crate::rig::{Rig, SMOLLM2, ask, engine_dir, ids, model, user};
 
 /// File, architecture, and how it remembers.
-const KINDS: [(&str, &str, CacheKind); 6] = [
+pub const KINDS: [(&str, &str, CacheKind); 6] = [
     ("tiny-dense.gguf", "llama", CacheKind::Full),
     ("tiny-window.gguf", "gemma3", CacheKind::SlidingWindow),
     ("tiny-recurrent.gguf", "mamba2", CacheKind::Recurrent),
@@ -28,7 +28,7 @@ const KINDS: [(&str, &str, CacheKind); 6] = [
 ];
 
 /// The folder with them, written where they are not there yet.
-fn tiny_models() -> Option<&'static Path> {
+pub fn tiny_models() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let write = || {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny-models");

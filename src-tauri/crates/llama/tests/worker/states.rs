@@ -1,10 +1,14 @@
 //! States out of the live context and back into it, byte by byte, and what is refused on the way.
 
-use reprise_engine::message::{ChatMessage, Role, TokenId};
+use std::time::Duration;
+
+use reprise_engine::message::{CacheKind, ChatMessage, Role, TokenId};
+use reprise_engine::qualify::QualifySpec;
 use reprise_engine::state::{Exported, ImageId, ImageTable, Pieces, RestoreSpec, Restored};
 use reprise_engine::{EngineError, Fault};
 use tokio::sync::mpsc;
 
+use crate::kinds::{KINDS, tiny_models};
 use crate::rig::{Answer, GEMMA, Rig, SMOLLM2, ask, ask_knowing, fault, long_text, model, say, user};
 
 const FIRST: &str = "Which river is the longest, and through which lands does it flow?";
@@ -288,10 +292,70 @@ async fn a_state_is_only_given_where_there_is_one() {
     if full.prompt.len() + full.tokens.len() >= n_ctx as usize {
         assert_eq!(fault(rig.engine.export().await).code(), "state_unavailable");
     }
+}
+
+#[tokio::test]
+async fn what_an_export_overwrites_is_used_once_it_is_accepted() {
     let Some(gemma) = model(GEMMA) else { return };
-    let info = rig.load(&gemma).await;
-    assert!(info.state.is_none() && info.why_no_state.is_some_and(|why| why.contains("sliding window")));
-    rig.ask(ask(user("Hello"), 4)).await;
-    let refused = fault(rig.engine.export().await);
-    assert!(refused.to_string().contains("sliding window"), "{refused}");
+    let rig = Rig::start();
+    rig.load(&gemma).await;
+    let question = ask(user(&long_text(700)), 4);
+    let before = rig.ask(question.clone()).await;
+    let exported = rig.engine.export().await.unwrap();
+    // As near as other cells bring it, and the same question.
+    let live = exported.live.as_ref().unwrap();
+    assert_eq!(live.probe, exported.fingerprints[0].probe);
+    assert_eq!(fault(rig.engine.export().await).code(), "state_unavailable", "it is on trial");
+    assert_eq!(
+        rig.engine.prepare(question.clone()).await.unwrap().live_total,
+        0,
+        "never accepted, never used"
+    );
+
+    let again = rig.ask(question.clone()).await;
+    assert_eq!(again.tokens, before.tokens);
+    let exported = rig.engine.export().await.unwrap();
+    rig.engine.accept().await.unwrap();
+    let prompt = rig.engine.prepare(question).await.unwrap();
+    assert_eq!(prompt.live_total as usize, exported.tokens.len());
+    // Taken twice, it is the same: what is live is what was set.
+    let twice = rig.engine.export().await.unwrap();
+    assert_eq!((twice.fingerprints, twice.tokens), (exported.fingerprints, exported.tokens));
+}
+
+#[tokio::test]
+async fn states_of_every_kind_survive() {
+    let rig = Rig::start();
+    let Some(folder) = tiny_models() else { return };
+    let mut models: Vec<_> = KINDS.iter().map(|(name, ..)| folder.join(name)).collect();
+    models.extend([model(SMOLLM2), model(GEMMA)].into_iter().flatten());
+    for path in models {
+        let info = rig.load(&path).await;
+        let found = rig.engine.qualify(QualifySpec::default()).await.unwrap();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        println!("{name}: {found:?}");
+        assert_eq!(found.fault, None, "{name}");
+        assert!(found.repeatable && found.challenge_kl < 0.05 && found.mean_kl < 0.05, "{name}: {found:?}");
+        assert!(found.control_kl > 1.0 && found.same_tokens == found.steps, "{name}: {found:?}");
+        // Only a window puts restored cells elsewhere.
+        assert!(found.identical || info.cache == CacheKind::SlidingWindow, "{name}: {found:?}");
+        assert_ne!(info.state.unwrap().fields["image.layout"], "unknown", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_costs_nothing_that_is_live_and_ends_when_nobody_waits() {
+    let Some(gemma) = model(GEMMA) else { return };
+    let rig = Rig::start();
+    assert_eq!(fault(rig.engine.qualify(QualifySpec::default()).await), Fault::NotLoaded);
+    rig.load(&gemma).await;
+    let question = ask(user(&long_text(300)), 4);
+    rig.ask(question.clone()).await;
+    let live = rig.engine.prepare(question.clone()).await.unwrap().live_total;
+    rig.engine.qualify(QualifySpec { tokens: 64, steps: 4 }).await.unwrap();
+    let long = rig.engine.qualify(QualifySpec { tokens: 30_000, steps: 4 });
+    assert!(tokio::time::timeout(Duration::from_millis(300), long).await.is_err(), "it takes minutes");
+    // Answered as soon as a batch is done, not after minutes.
+    let prompt = tokio::time::timeout(Duration::from_secs(60), rig.engine.prepare(question)).await.unwrap();
+    assert_eq!(prompt.unwrap().live_total, live);
 }
