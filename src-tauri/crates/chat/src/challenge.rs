@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reprise_engine::message::TokenId;
-use reprise_engine::state::Fingerprint;
+use reprise_engine::state::{Fingerprint, Twice};
 use serde::{Deserialize, Serialize};
 
 /// The largest distance that other batch shapes, threads and CPU variants make, with a margin, in nats
@@ -126,12 +126,12 @@ pub fn judge(
 
 /// Whether a live state that was overwritten with its own image still answers as it did before. It may lie in
 /// other cells then, which moves the last bits. The error ends a sentence.
-pub fn is_unchanged(before: &Fingerprint, after: &[Fingerprint]) -> Result<(), String> {
-    let Some(now) = after.iter().find(|after| after.probe == before.probe) else {
+pub fn is_unchanged(Twice { before, after }: &Twice) -> Result<(), String> {
+    if before.probe != after.probe {
         return Err("it was not asked the same again".to_owned());
-    };
-    let apart = distance(before, now);
-    if before.hash == now.hash || apart <= TOLERANCE {
+    }
+    let apart = distance(before, after);
+    if before.hash == after.hash || apart <= TOLERANCE {
         return Ok(());
     }
     Err(format!("its answer moved by {apart:.3} nats, and {TOLERANCE} are allowed"))

@@ -42,7 +42,7 @@ const GUESSED_RESTORE: f64 = 500_000.0;
 
 /// Shorter beginnings are read anew.
 #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
-const SHORTEST: u32 = PREFIX_TOKENS as u32;
+pub(crate) const SHORTEST: u32 = PREFIX_TOKENS as u32;
 
 /// What is known when a turn begins.
 pub(crate) struct Moment<'a> {
@@ -65,6 +65,8 @@ pub(crate) struct Resumption {
     pub(crate) reason: Option<Reason>,
     pub(crate) checks: Vec<Check>,
     pub(crate) bytes_read: u64,
+    /// Tokens that are ready.
+    pub(crate) reused: u32,
     pub(crate) ms: f64,
     pub(crate) ms_bytes: Option<f64>,
     pub(crate) ms_challenge: Option<f64>,
@@ -75,7 +77,7 @@ impl Resumption {
     /// Without snapshots: from what is live, or from the text.
     pub(crate) fn without(prompt: &PromptTokens, known: u32, reason: Reason) -> Self {
         let (path, reason) = unrestored(prompt.live, known, reason);
-        Self { path: Some(path), reason, ..Self::default() }
+        Self { path: Some(path), reason, reused: prompt.live, ..Self::default() }
     }
 }
 
@@ -141,6 +143,7 @@ impl Moment<'_> {
             match self.attempt(&candidate, &tokens, ahead, &mut live, &mut done).await {
                 Ok(()) => {
                     done.path = Some(ResumePath::Restored);
+                    done.reused = candidate.common;
                     done.ms = began.elapsed().as_secs_f64() * 1000.0;
                     let (id, now) = (candidate.id, self.now);
                     // A snapshot whose use cannot be noted is evicted sooner, no more.
@@ -166,6 +169,7 @@ impl Moment<'_> {
             done.checks.clear();
         }
         done.path = Some(path);
+        done.reused = live;
         done.reason = reason;
         done.ms = began.elapsed().as_secs_f64() * 1000.0;
         Ok(done)
@@ -192,8 +196,10 @@ impl Moment<'_> {
         let mut good = Vec::new();
         for candidate in found {
             // One token is left to be decoded: its logits are needed.
-            let usable = if self.info.cache.can_trim() || candidate.common == candidate.n_tokens {
+            let usable = if self.info.cache.can_trim() {
                 candidate.common.min(last)
+            } else if candidate.common == candidate.n_tokens && candidate.common <= last {
+                candidate.common
             } else {
                 0
             };

@@ -21,6 +21,10 @@ use crate::snapshots::Snapshots;
 /// process's memory at a time.
 const BATCH: u64 = 8 << 20;
 
+/// Earlier states of a conversation that stay where a later one cannot be trimmed to them: that of its prompt, and
+/// two of the turn before.
+const EARLIER_KEPT: usize = 3;
+
 /// Frames of state that wait here at most.
 const FRAMES: usize = 4;
 
@@ -233,9 +237,13 @@ async fn earlier(
                 then.is_some_and(|then: Reference| then.class == class)
             };
             let common = same().map(|candidate| candidate.common).max().unwrap_or(0);
-            // A state that can be trimmed contains every earlier one of its beginning.
-            let superseded = contained.filter(of_class).map(|candidate| candidate.id);
-            Ok(Earlier { common, superseded: if can_trim { superseded.collect() } else { Vec::new() } })
+            // A state that can be trimmed contains every earlier one of its beginning. Of others the latest
+            // stay: answers asked for again and edited messages resume from them.
+            let stay = if can_trim { 0 } else { EARLIER_KEPT };
+            let mut superseded: Vec<&Candidate> = contained.filter(of_class).collect();
+            superseded.sort_by_key(|candidate| std::cmp::Reverse(candidate.n_tokens));
+            let superseded = superseded.into_iter().skip(stay).map(|candidate| candidate.id).collect();
+            Ok(Earlier { common, superseded })
         })
         .await
 }

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared};
-use reprise_engine::state::{Exported, PromptTokens};
+use reprise_engine::message::{Finished, GenerateSpec, ModelInfo, Prepared, TokenId};
+use reprise_engine::state::{Checkpoint, Exported, PromptTokens};
 use reprise_engine::{EngineError, Loaded};
-use reprise_store::{ConversationId, Message, NodeId, StoreError};
+use reprise_store::{ConversationId, Message, NodeId, SnapshotId, StoreError, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::challenge;
 use crate::deaths::Action;
-use crate::prompt;
+use crate::prompt::{self, Known};
 use crate::qualification::{self, Qualification};
 use crate::request::Saving;
-use crate::resume::{self, Ahead, Moment, Resumption, reason};
+use crate::resume::{self, Ahead, Moment, Resumption, SHORTEST, reason};
 use crate::saving::{self, Subject};
 use crate::snapshots::{Pace, Snapshots, new_id};
 use crate::turn::spec_of;
@@ -25,6 +25,10 @@ use crate::{Chat, Library, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutc
 const LONG_EXPORT_MS: f64 = 250.0;
 /// What is taken for a pause.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The share of the time to the first token by which a state within the prompt may put it off.
+const LARGEST_SHARE: f64 = 0.03;
+/// Messages whose states are looked for.
+const LOOKED_BACK: usize = 8;
 /// Prompts shorter than this say nothing of the pace: starting weighs more than reading.
 const TELLING: u32 = 64;
 
@@ -36,6 +40,16 @@ pub(crate) struct Footing {
     model: String,
     /// Under which name it is kept whether states survive here.
     qualification: String,
+    /// Whether that was found out, and they do.
+    is_qualified: bool,
+}
+
+/// How an answer begins.
+pub(crate) struct Ready {
+    pub(crate) resumption: Resumption,
+    pub(crate) footing: Option<Footing>,
+    /// Whether a state is to be taken within the prompt.
+    pub(crate) checkpoint: bool,
 }
 
 /// A state that is live, and is to be kept when the person pauses or turns to something else.
@@ -43,6 +57,8 @@ pub(crate) struct Footing {
 pub(crate) struct Unsaved {
     conversation: ConversationId,
     node: NodeId,
+    /// The message that was answered: a state within the prompt belongs to it.
+    asked: NodeId,
     footing: Footing,
     info: ModelInfo,
     /// When its answer ended.
@@ -148,7 +164,7 @@ impl Chat {
         mut ahead: Option<Ahead>,
         spec: &GenerateSpec,
         loaded: &Loaded,
-    ) -> Result<(Resumption, Option<Footing>), EngineError> {
+    ) -> Result<Ready, EngineError> {
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let began = Instant::now();
         let mut prompt = resume::prepare(&self.engine, spec).await?;
@@ -158,19 +174,69 @@ impl Chat {
             // Another conversation's beginning may be the same, but was computed in other batches.
             prompt.live = 0;
         }
-        let ready = self.ready(conversation, known, wanted, &mut ahead, &prompt, loaded, began).await?;
+        let (resumption, footing) =
+            self.ready(conversation, known, wanted, &mut ahead, &prompt, loaded, began).await?;
         let other_is_live = prompt.live == 0 && prompt.live_total > 0;
         // What was read ahead in vain goes too: a state weighs as much as the context.
-        if (other_is_live || ahead.is_some()) && ready.0.path != Some(ResumePath::Restored) {
+        if (other_is_live || ahead.is_some()) && resumption.path != Some(ResumePath::Restored) {
             self.engine.discard().await?;
         }
-        Ok(ready)
+        let checkpoint =
+            self.is_worth_a_checkpoint(conversation, footing.as_ref(), &prompt, resumption.reused);
+        Ok(Ready { resumption, footing, checkpoint })
+    }
+
+    /// Whether a state is taken within a prompt that the next turn can use whatever is answered: where states cannot
+    /// be trimmed, and where the answer begins hardly later for it. What is cheap to read is read again.
+    fn is_worth_a_checkpoint(
+        &self,
+        conversation: ConversationId,
+        footing: Option<&Footing>,
+        prompt: &PromptTokens,
+        reused: u32,
+    ) -> bool {
+        let at = prompt.keeps;
+        let (Some(snapshots), Some(footing)) = (&self.snapshots, footing) else { return false };
+        if !footing.is_qualified || at < SHORTEST || at <= reused {
+            return false;
+        }
+        let pace = snapshots.pace(&footing.model);
+        let sizes = self.state_sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = sizes.get(&conversation).or_else(|| sizes.values().max()).copied();
+        match (bytes, pace.export, pace.prefill) {
+            (Some(bytes), Some(export), Some(prefill)) => {
+                let read = prompt.tokens.len() as f64 - f64::from(reused);
+                bytes as f64 / export <= LARGEST_SHARE * read / prefill
+            }
+            // Nothing is known yet: a copy is cheap beside reading so much.
+            _ => at - reused >= SHORTEST,
+        }
+    }
+
+    /// The tokens of the latest state of these messages, where those that are kept with the messages do not cover them:
+    /// what a template wrote anew, or an answer that is no whole text, was tokenised for that state.
+    pub(crate) async fn also_known(
+        &self,
+        conversation: ConversationId,
+        path: &[Message],
+        known: &Known,
+        wanted: bool,
+    ) -> Vec<TokenId> {
+        let Some(snapshots) = self.snapshots.as_ref().filter(|_| wanted && !known.complete) else {
+            return Vec::new();
+        };
+        let nodes: Vec<NodeId> = path.iter().rev().take(LOOKED_BACK).map(|message| message.id).collect();
+        let found = snapshots.with(move |store| store.latest_tokens(conversation, &nodes)).await;
+        // They only save work.
+        let tokens = found.ok().flatten().unwrap_or_default();
+        tokens.into_iter().map(TokenId).collect()
     }
 
     /// Whoever stops an answer before it was ready gets none of it.
-    pub(crate) fn stopped_before_ready() -> (Resumption, Option<Footing>) {
+    pub(crate) fn stopped_before_ready() -> Ready {
         let reason = Some(reason("cancelled", "it was stopped"));
-        (Resumption { reason, ..Resumption::default() }, None)
+        let resumption = Resumption { reason, ..Resumption::default() };
+        Ready { resumption, footing: None, checkpoint: false }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller; it is its second half")]
@@ -209,6 +275,7 @@ impl Chat {
         }
         let qualification = qualification::name(&hello, &loaded.spec, &model);
         let found = snapshots.qualification(&qualification).await;
+        let is_qualified = found.is_some();
         if let Some(why) = found.filter(Qualification::has_failed).and_then(|found| found.why) {
             return without("unqualified", format!("states of this model do not survive here: {why}"));
         }
@@ -225,7 +292,7 @@ impl Chat {
         };
         let mut resumption = moment.resume(prompt, ahead).await?;
         resumption.ms = ms(began);
-        Ok((resumption, Some(Footing { identity, model, qualification })))
+        Ok((resumption, Some(Footing { identity, model, qualification, is_qualified })))
     }
 
     /// Remembers how fast the prompt was read.
@@ -264,7 +331,8 @@ impl Chat {
         let rate = snapshots.pace(&footing.model).export;
         let bytes = rate.map(|rate| rate * LONG_EXPORT_MS);
         let (conversation, node, since) = (outcome.conversation, outcome.node, Instant::now());
-        let this = Unsaved { conversation, node, footing, info, since, saved };
+        let asked = outcome.message;
+        let this = Unsaved { conversation, node, asked, footing, info, since, saved };
         let large = match (&this.info.state, bytes) {
             (Some(_), Some(bytes)) => self.last_state_bytes(&this).is_some_and(|last| last as f64 > bytes),
             _ => false,
@@ -370,7 +438,7 @@ impl Chat {
             None if must_be_known(&this) => return self.give_up(this, NotSaved::not_qualified()),
             _ => {}
         }
-        let exported = match self.engine.export().await {
+        let mut exported = match self.engine.export().await {
             Ok(exported) => exported,
             Err(error) => {
                 tracing::warn!(%error, "a state was not exported");
@@ -380,9 +448,9 @@ impl Chat {
                 return self.give_up(this, error.into());
             }
         };
-        if let Some(before) = &exported.live {
+        if let Some(twice) = &exported.overwritten {
             // What was live is overwritten, and on trial.
-            let settled = match challenge::is_unchanged(before, &exported.fingerprints) {
+            let settled = match challenge::is_unchanged(twice) {
                 Ok(()) => self.engine.accept().await.map_err(NotSaved::from),
                 Err(why) => {
                     // An engine that is lost has nothing to forget.
@@ -397,7 +465,12 @@ impl Chat {
         self.deaths().lived(&action);
         self.note(&snapshots, &this, &exported);
         let (id, created) = new_id(self.world.as_ref());
-        let Unsaved { conversation, node, footing, info, saved, .. } = this;
+        let Unsaved { conversation, node, asked, footing, info, saved, .. } = this;
+        let within = exported.checkpoint.take().and_then(|within| self.proved(within, asked));
+        let within = within.map(|(id, created, within)| {
+            let identity = footing.identity.clone();
+            (Subject { id, created, conversation, node: asked, identity }, within)
+        });
         let subject = Subject { id, created, conversation, node, identity: footing.identity };
         let engine = self.engine.clone();
         let line = Arc::clone(&self.saving.line);
@@ -406,6 +479,13 @@ impl Chat {
         self.saving.add(tokio::spawn(async move {
             let _turn = line.lock().await;
             let mut result = saving::keep(&engine, &snapshots, subject, &info, exported, began).await;
+            if let Some((subject, within)) = within {
+                let kept = saving::keep(&engine, &snapshots, subject, &info, within, began).await;
+                if let Err(why) = kept {
+                    // The state behind the answer is the one that is told of.
+                    tracing::warn!(code = why.code, "a state within a prompt was not kept");
+                }
+            }
             if result.is_ok() && was_erased(&library, conversation).await {
                 // Its text was erased while it was on its way.
                 result = match snapshots.drop_conversation(conversation).await {
@@ -422,6 +502,29 @@ impl Chat {
             // Nobody may wait for it.
             let _ = saved.send(result);
         }));
+    }
+
+    /// A state within a prompt as it is kept, where what follows it is what followed then.
+    fn proved(&self, within: Checkpoint, asked: NodeId) -> Option<(SnapshotId, Timestamp, Exported)> {
+        if let Err(why) = challenge::is_unchanged(&within.proof) {
+            tracing::warn!(why, node = %asked, "a state within a prompt is not kept");
+            let engine = self.engine.clone();
+            tokio::spawn(async move { engine.release(within.image).await });
+            return None;
+        }
+        let Checkpoint { image, tokens, table, fingerprints, export_ms, .. } = within;
+        let (id, created) = new_id(self.world.as_ref());
+        let exported = Exported {
+            image,
+            tokens,
+            table,
+            fingerprints,
+            overwritten: None,
+            checkpoint: None,
+            export_ms,
+            challenge_ms: 0.0,
+        };
+        Some((id, created, exported))
     }
 
     fn give_up(&self, this: Unsaved, why: NotSaved) {

@@ -23,7 +23,7 @@ use crate::prompt::{self, Known};
 use crate::receipt::account;
 use crate::resume::Ahead;
 use crate::snapshots::Snapshots;
-use crate::states::{Footing, Underway, Unsaved};
+use crate::states::{Footing, Ready, Underway, Unsaved};
 use crate::{Ask, ChatError, Library, LoadOptions, NotSaved, TurnEvent, TurnOutcome, TurnRequest, World};
 
 /// Refuses a message that says nothing. A turn does so itself; for callers who can tell earlier, before
@@ -465,6 +465,7 @@ impl Chat {
         let before = &asked.path[..asked.path.len() - 1];
         let known = prompt::known(before, &info.token_identity);
         let seed = request.sampling.seed.unwrap_or(asked.conversation.seed);
+        let id = asked.conversation.id;
         let spec = GenerateSpec {
             messages: prompt::messages(&asked.path),
             known: known.tokens.clone(),
@@ -472,8 +473,9 @@ impl Chat {
             max_tokens: request.max_tokens,
             stop: request.stop.clone(),
             began: i64::try_from(asked.conversation.created.as_millis() / 1000).unwrap_or(0),
+            also_known: self.also_known(id, before, &known, request.snapshots).await,
+            checkpoint: false,
         };
-        let id = asked.conversation.id;
         // With whatever tokeniser and template: what was computed before is not fresh.
         let computed =
             before.iter().filter_map(|message| message.tokens.as_ref()).map(|tokens| tokens.ids.len());
@@ -485,11 +487,12 @@ impl Chat {
             // A state may take long to read. What is on trial is never used.
             Ok(_) = stopped.wait_for(|stopped| *stopped) => Ok(Self::stopped_before_ready()),
         };
-        let (resumption, footing) = match ready {
+        let Ready { resumption, footing, checkpoint } = match ready {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(Failed { error, begun: None })),
         };
         Self::tell_resumed(events, &resumption).await;
+        let spec = GenerateSpec { checkpoint, ..spec };
         let mut generation = match self.engine.generate(spec, cancel).await {
             Ok(generation) => generation,
             Err(error) => return Ok(Err(Failed { error, begun: None })),

@@ -643,6 +643,13 @@ pub struct GenerateSpec {
     /// When the conversation began, in seconds since 1970 (UTC): the date that templates show. The
     /// clock would change the prompt at midnight, and nothing computed before would fit any more.
     pub began: i64,
+    /// Other tokens that this conversation was made of, to be used where they reach further.
+    #[serde(default)]
+    pub also_known: Vec<TokenId>,
+    /// Take a state when [`PromptTokens::keeps`] of the prompt's tokens are read; it is kept until `Export` asks
+    /// for it. Where all of them are live already there is nothing to take.
+    #[serde(default)]
+    pub checkpoint: bool,
 }
 
 /// The prompt, tokenised.

@@ -22,7 +22,7 @@ use crate::message::{
     TokenId,
 };
 use crate::qualify::Qualified;
-use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec};
+use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec, Twice};
 
 pub use state::OnRestore;
 
@@ -503,7 +503,7 @@ impl ScriptedWorker {
         let tokens = tokens_of(&render(spec));
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = count(common_prefix(&self.live, &tokens));
-        Event::Prompt(PromptTokens { tokens, live, live_total: count(self.live.len()) })
+        Event::Prompt(PromptTokens { tokens, live, live_total: count(self.live.len()), keeps: 0 })
     }
 
     fn cache(&self) -> CacheKind {
@@ -517,7 +517,7 @@ impl ScriptedWorker {
         let (image, table) = self.images.export(&self.live);
         let tokens = self.live.clone();
         let changed = self.engine.with(|script| script.exports_change);
-        let after = if changed { state::control() } else { state::fingerprint_of(&tokens) };
+        let fingerprint = if changed { state::control() } else { state::fingerprint_of(&tokens) };
         let overwritten = !self.cache().can_trim();
         if overwritten {
             self.trial = Some(std::mem::take(&mut self.live));
@@ -525,8 +525,10 @@ impl ScriptedWorker {
         Event::Exported(Exported {
             image,
             table,
-            fingerprints: vec![after],
-            live: overwritten.then(|| state::fingerprint_of(&tokens)),
+            overwritten: overwritten
+                .then(|| Twice { before: state::fingerprint_of(&tokens), after: fingerprint.clone() }),
+            fingerprints: vec![fingerprint],
+            checkpoint: None,
             tokens,
             export_ms: 1.0,
             challenge_ms: 1.0,

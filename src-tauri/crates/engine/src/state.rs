@@ -165,14 +165,45 @@ pub struct Exported {
     pub table: ImageTable,
     /// The probes' answers at its end.
     pub fingerprints: Vec<Fingerprint>,
-    /// What the first probe was answered before the live state was overwritten with this image; `None`
-    /// where it was not. Where it was, the state is on trial now: it is used once it is accepted.
+    /// One question asked before and after the live state was overwritten with this image; `None` where it
+    /// was not overwritten. Where it was, the state is on trial now: it is used once it is accepted.
     #[serde(default)]
-    pub live: Option<Fingerprint>,
+    pub overwritten: Option<Twice>,
+    /// The state that was taken within the prompt of the answer, where it was asked for
+    /// ([`crate::message::GenerateSpec::checkpoint`]).
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoint>,
     /// Time to copy the state, in milliseconds: the longest step that holds up a turn.
     pub export_ms: f64,
     /// Time to ask the probes and take them back, in milliseconds.
     pub challenge_ms: f64,
+}
+
+/// One question, asked of a state when it was live, and again of what its image gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Twice {
+    /// Of the live state.
+    pub before: Fingerprint,
+    /// Of what was set.
+    pub after: Fingerprint,
+}
+
+/// A state within a prompt, taken before the rest of it was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Its bytes stay with the worker under this name.
+    pub image: ImageId,
+    /// The tokens whose cells it holds, by position.
+    pub tokens: Vec<TokenId>,
+    /// What it is made of.
+    pub table: ImageTable,
+    /// The probes' answers at its end, set anew.
+    pub fingerprints: Vec<Fingerprint>,
+    /// The rest of the prompt as the question: what followed when the answer began, and what follows from
+    /// the image.
+    pub proof: Twice,
+    /// Time by which the answer began later, in milliseconds.
+    pub export_ms: f64,
 }
 
 /// A state to be put in place of the live one.
@@ -212,6 +243,10 @@ pub struct PromptTokens {
     pub live: u32,
     /// Tokens that the live context holds, whether they fit or not.
     pub live_total: u32,
+    /// How many of them the next prompt is sure to begin with, whatever is answered: where a state should be taken
+    /// that the next turn can use. 0 where nobody needs to know, because states can be trimmed.
+    #[serde(default)]
+    pub keeps: u32,
 }
 
 #[cfg(test)]

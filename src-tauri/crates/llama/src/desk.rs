@@ -17,8 +17,9 @@ use crate::pipes;
 /// Buffers that are kept for reuse: fresh memory costs more than the copy into it.
 const SPARE: usize = 1;
 
-/// Exported images that are kept until somebody has taken what he wants.
-const EXPORTED: usize = 2;
+/// Exported images that are kept until somebody has taken what he wants: that of a turn, of the prompt in it, and
+/// of the turn before.
+const EXPORTED: usize = 3;
 
 /// Where images lie, for the thread that computes and the one that moves bytes.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +53,11 @@ impl Shelf {
             }
             inner.spare.pop().unwrap_or_default()
         })
+    }
+
+    /// A buffer that displaces nothing.
+    pub(crate) fn spare(&self) -> Vec<u8> {
+        self.with(|inner| inner.spare.pop().unwrap_or_default())
     }
 
     /// A buffer for an image that arrives.

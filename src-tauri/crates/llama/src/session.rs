@@ -1,5 +1,6 @@
 //! A loaded model at work: one live context, its tokens, and answers.
 
+mod checkpoint;
 mod qualify;
 mod states;
 
@@ -133,8 +134,10 @@ pub(crate) struct Session<'m> {
     live: Vec<TokenId>,
     /// The tokens of a restored state that the app has not accepted yet; nothing is live then.
     trial: Option<Vec<TokenId>>,
+    /// A state within the prompt of the last answer, until an export asks for it.
+    taken: Option<checkpoint::Taken>,
     /// The prompt of the last request to prepare one: the answer to the same request uses it.
-    prepared: Option<(GenerateSpec, Vec<TokenId>)>,
+    prepared: Option<(GenerateSpec, Vec<TokenId>, u32)>,
 }
 
 /// What a session works with, all of which outlives it.
@@ -170,6 +173,7 @@ impl<'m> Session<'m> {
             context,
             live: Vec::new(),
             trial: None,
+            taken: None,
             prepared: None,
         };
         session.look_at_states();
@@ -187,9 +191,11 @@ impl<'m> Session<'m> {
         let tokens = self.prompt(&spec)?;
         let live = common_prefix(&self.live, &tokens);
         // Where the tail cannot be removed, all of what is live must fit.
-        let live = if live == self.live.len() || self.info.cache.can_trim() { live } else { 0 };
-        self.prepared = Some((spec, tokens.clone()));
-        Ok(PromptTokens { tokens, live: count(live), live_total: count(self.live.len()) })
+        let fits = self.info.cache.can_trim() || (live == self.live.len() && live < tokens.len());
+        let live = if fits { live } else { 0 };
+        let keeps = self.keeps(&spec, &tokens);
+        self.prepared = Some((spec, tokens.clone(), keeps));
+        Ok(PromptTokens { tokens, live: count(live), live_total: count(self.live.len()), keeps })
     }
 
     /// Tokens of a text.
@@ -201,9 +207,18 @@ impl<'m> Session<'m> {
     pub(crate) fn generate(&mut self, spec: &GenerateSpec, reply: &Reply) -> Result<Finished, Fault> {
         let asked = Instant::now();
         self.end_trial();
-        let prompt = match self.prepared.take() {
-            Some((prepared, tokens)) if prepared == *spec => tokens,
-            _ => self.prompt(spec)?,
+        let prepared = self.prepared.take().and_then(|(mut prepared, tokens, keeps)| {
+            // Whether a state is to be taken is known only once the prompt is.
+            prepared.checkpoint = spec.checkpoint;
+            (prepared == *spec).then_some((tokens, keeps))
+        });
+        let (prompt, keeps) = match prepared {
+            Some(prepared) => prepared,
+            None => {
+                let prompt = self.prompt(spec)?;
+                let keeps = self.keeps(spec, &prompt);
+                (prompt, keeps)
+            }
         };
         let reused = self.rewind_to(&prompt)?;
         let known_kept = common_prefix(&spec.known, &prompt);
@@ -216,7 +231,7 @@ impl<'m> Session<'m> {
             prepare_ms: ms_since(asked),
         }));
         let began = Instant::now();
-        let read = self.prefill(&prompt[reused..], reply)?;
+        let read = self.read_prompt(&prompt, keeps, spec.checkpoint, reply)?;
         let prefill_ms = ms_since(began);
         let mut finished = Finished {
             stop: StopReason::Cancelled,
@@ -240,9 +255,12 @@ impl<'m> Session<'m> {
             return Err(Fault::PromptEmpty);
         }
         let rendered = self.render(spec)?;
-        let known: &[TokenId] = if self.tokenizer.knows(&spec.known) { &spec.known } else { &[] };
-        let candidates =
-            [Known { tokens: known, ends_message: true }, Known { tokens: &self.live, ends_message: false }];
+        let known = |tokens| if self.tokenizer.knows(tokens) { tokens } else { &[][..] };
+        let candidates = [
+            Known { tokens: known(&spec.known), ends_message: true },
+            Known { tokens: &self.live, ends_message: false },
+            Known { tokens: known(&spec.also_known), ends_message: false },
+        ];
         let prompt = splice(&self.tokenizer, &rendered, &candidates);
         let n_ctx = self.info.n_ctx;
         if prompt.is_empty() {
@@ -320,8 +338,9 @@ impl<'m> Session<'m> {
         Ok(0)
     }
 
-    /// Decodes prompt tokens batch by batch and says how many: fewer where it was cancelled.
-    fn prefill(&mut self, tokens: &[TokenId], reply: &Reply) -> Result<usize, Fault> {
+    /// Decodes prompt tokens batch by batch, behind `before` others that were read for this prompt, and says how
+    /// many: fewer where it was cancelled.
+    fn prefill(&mut self, tokens: &[TokenId], before: usize, reply: &Reply) -> Result<usize, Fault> {
         let mut done = 0;
         for batch in tokens.chunks(PREFILL_BATCH as usize) {
             if reply.cancelled() {
@@ -329,7 +348,7 @@ impl<'m> Session<'m> {
             }
             self.decode_batch(batch)?;
             done += batch.len();
-            reply.send(Event::Prefill { done: count(done) });
+            reply.send(Event::Prefill { done: count(before + done) });
         }
         Ok(done)
     }

@@ -97,6 +97,20 @@ fn reach<'a>(vocabulary: &impl Vocabulary, text: &[u8], known: Known<'a>, bos: O
     boundary
 }
 
+/// How many of a prompt's tokens would begin the prompt `text` too, and not all of them: up to the last control
+/// token, at which tokenising always begins anew. Where there is none near the end and `text` begins with all of
+/// the prompt, its own tokens are known to that prompt, and all but one stay.
+pub(crate) fn kept_in(vocabulary: &impl Vocabulary, text: &str, prompt: &[TokenId]) -> usize {
+    const NEAR: usize = 64;
+    let reach = |ends_message| {
+        let known = Known { tokens: prompt, ends_message };
+        reach(vocabulary, text.as_bytes(), known, vocabulary.bos()).tokens.len()
+    };
+    let last = prompt.len().saturating_sub(1);
+    let boundary = reach(false).min(last);
+    if boundary + NEAR < last && reach(true) == prompt.len() { last } else { boundary }
+}
+
 /// Looks at no more text than the longest control token takes.
 fn begins_with_control(vocabulary: &impl Vocabulary, text: &[u8]) -> bool {
     let mut end = text.len().min(64);
@@ -260,5 +274,24 @@ mod tests {
         let known: Vec<_> = "你".bytes().take(2).map(|byte| TokenId(i32::from(byte))).collect();
         let known = Known { tokens: &known, ends_message: true };
         assert_eq!(splice(&Bytes, "你好", &[known]).len(), 6);
+    }
+
+    #[test]
+    fn what_the_next_prompt_begins_with_ends_at_a_control_token_or_with_the_prompt() {
+        let words = Words::new();
+        let kept = |text: &str, prompt: &[&str]| kept_in(&words, text, &words.ids(prompt));
+        // Both go on alike, then the first part of a word may become another.
+        assert_eq!(kept("<s>Hello<u>a", &["<s>", "Hello", "<u>"]), 2, "one is left to be read");
+        assert_eq!(kept("<s>Hello<u>Hello", &["<s>", "Hello", "<u>", "Hel"]), 3);
+        // What was thought is dropped.
+        assert_eq!(kept("<s>Hello<u>b", &["<s>", "Hello", "<u>", "a", "a"]), 3);
+        assert_eq!(kept("b", &["a", "a"]), 0);
+        // Without control tokens the prompt's own are known.
+        let mut long = vec!["<s>"];
+        long.extend(["a"; 200]);
+        let text = format!("<s>{}b", "a".repeat(200));
+        assert_eq!(kept(&text, &long), 200);
+        assert_eq!(kept("<s>ab", &long), 1, "unless they are not there");
+        assert_eq!(kept("", &[]), 0);
     }
 }

@@ -116,6 +116,8 @@ async fn give(engine: &EngineHandle, info: &ModelInfo) -> Result<Kept, EngineErr
         max_tokens: Some(1),
         stop: Vec::new(),
         began: 0,
+        also_known: Vec::new(),
+        checkpoint: false,
     };
     let mut answer = engine.generate(ask, watch::channel(false).1).await?;
     loop {
@@ -125,8 +127,8 @@ async fn give(engine: &EngineHandle, info: &ModelInfo) -> Result<Kept, EngineErr
         }
     }
     let exported = engine.export().await?;
-    if let Some(before) = &exported.live {
-        challenge::is_unchanged(before, &exported.fingerprints)
+    if let Some(twice) = &exported.overwritten {
+        challenge::is_unchanged(twice)
             .map_err(|detail| EngineError::Fault(Fault::StateUnavailable { detail }))?;
         engine.accept().await?;
     }

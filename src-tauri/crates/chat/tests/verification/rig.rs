@@ -185,6 +185,8 @@ pub fn asked(text: &str) -> GenerateSpec {
         max_tokens: Some(1),
         stop: Vec::new(),
         began: 0,
+        also_known: Vec::new(),
+        checkpoint: false,
     }
 }
 

@@ -10,11 +10,14 @@ mod folders;
 #[allow(dead_code, reason = "it serves the tests of the engine too")]
 mod gguf;
 mod kills;
+mod kinds;
 mod library;
 mod models;
 mod place;
 mod processes;
 mod prompts;
+#[path = "../../../llama/tests/remote/rig.rs"]
+mod remote_rig;
 mod signals;
 mod state_kills;
 mod states;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::gguf::Gguf;
 use crate::place::{Place, column, keys, run, text};
 
-const TURNS: [&str; 5] = [
+pub const TURNS: [&str; 5] = [
     "Name one thing a keeper does every day.",
     "And what for?",
     "Tell me one more.",
@@ -27,7 +27,7 @@ pub fn opening() -> String {
 const CHECKS: [&str; 5] = ["integrity", "identity", "tokens", "restore", "challenge"];
 
 #[track_caller]
-fn is_restored(turn: &Value) {
+pub fn is_restored(turn: &Value) {
     let receipt = &turn["receipt"];
     assert_eq!(receipt["path"], "restored", "{receipt}");
     let checks = receipt["checks"].as_array().unwrap();
@@ -38,7 +38,7 @@ fn is_restored(turn: &Value) {
 }
 
 #[track_caller]
-fn is_replayed(turn: &Value, code: &str) {
+pub fn is_replayed(turn: &Value, code: &str) {
     let receipt = &turn["receipt"];
     assert_eq!(
         (&receipt["path"], &receipt["reason"]["code"]),
@@ -228,7 +228,7 @@ fn another_template_is_noticed() {
 
 /// As reasoning models have it: what was thought before an answer is there while the answer is written, and
 /// gone from every later prompt.
-const REASONING: &str = "{%- for message in messages -%}
+pub const REASONING: &str = "{%- for message in messages -%}
 <|im_start|>{{ message.role }}
 {{ message.content }}<|im_end|>
 {% endfor -%}

@@ -147,7 +147,7 @@ fn doctor_tells_the_machine_and_the_decision() {
         assert!(found[key].is_number(), "{key}: {found}");
     }
     assert_eq!(found["survives_restart"], true, "{found}");
-    assert_eq!((found["tried"].as_array().unwrap().len(), &found["why"]), (1, &Value::Null));
+    assert_eq!((found["tried"].as_array().unwrap().len(), &found["why"]), (1, &serde_json::Value::Null));
     assert_eq!(said["decision"]["backend"], "cpu");
     assert_eq!(said["decision"]["kv"], "host");
     assert_eq!(found["verdict"], "identical");

@@ -46,6 +46,8 @@ fn question(text: &str) -> GenerateSpec {
         max_tokens: None,
         stop: Vec::new(),
         began: 0,
+        also_known: Vec::new(),
+        checkpoint: false,
     }
 }
 

@@ -91,12 +91,13 @@ impl Session<'_> {
         Ok(done)
     }
 
-    /// Tokens to read: so many that a window has gone all the way round its cells.
+    /// Tokens to read: so many that a window has gone all the way round its cells, and stands in the middle of
+    /// them.
     fn depth(&self, spec: QualifySpec) -> u32 {
         let window =
             if self.info.cache == CacheKind::Full { 0 } else { ggml::traits(&self.loaded.model).window };
         let round =
-            if window == 0 { 0 } else { window.saturating_add(PREFILL_BATCH).saturating_add(ROUNDING) };
+            if window == 0 { 0 } else { window.saturating_add(PREFILL_BATCH).saturating_add(ROUNDING + 37) };
         let trained = match self.info.n_ctx_train {
             0 => u32::MAX,
             trained => trained.saturating_sub(spec.steps.saturating_add(8)),

@@ -8,7 +8,9 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use reprise_engine::Fault;
 use reprise_engine::message::TokenId;
-use reprise_engine::state::{Exported, Fingerprint, ImageId, RestoreSpec, Restored, StateTraits};
+use reprise_engine::state::{
+    Checkpoint, Exported, Fingerprint, ImageId, RestoreSpec, Restored, StateTraits, Twice,
+};
 
 use super::{Session, count, ms_since};
 use crate::challenge::{self, PROBES};
@@ -102,10 +104,38 @@ impl Session<'_> {
             }
         };
         if !self.info.cache.can_trim() {
+            match self.checkpoint_beside(&buffer, &probes) {
+                Ok(checkpoint) => exported.checkpoint = checkpoint,
+                Err(fault) => {
+                    self.shelf.give_back(buffer);
+                    return Err(fault);
+                }
+            }
             self.trial = Some(std::mem::take(&mut self.live));
         }
         exported.image = self.shelf.put(buffer);
         Ok(exported)
+    }
+
+    /// The state that was taken within the prompt, proved. The live one is set again afterwards.
+    fn checkpoint_beside(
+        &mut self,
+        live: &[u8],
+        probes: &[Vec<TokenId>],
+    ) -> Result<Option<Checkpoint>, Fault> {
+        if self.taken.is_none() {
+            return Ok(None);
+        }
+        let tokens = self.live.clone();
+        let checkpoint = self.prove_taken(probes).unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "a state within the prompt is not kept");
+            None
+        });
+        if let Err(fault) = self.reset_to(live, &tokens) {
+            self.discard();
+            return Err(fault);
+        }
+        Ok(checkpoint)
     }
 
     fn export_into(&mut self, buffer: &mut Vec<u8>, probes: &[Vec<TokenId>]) -> Result<Exported, Fault> {
@@ -122,26 +152,26 @@ impl Session<'_> {
             return Err(unavailable("its cells are not those of the conversation"));
         }
         let began = Instant::now();
-        let (live, fingerprints) = if self.info.cache.can_trim() {
-            (None, self.ask(probes, None)?)
-        } else {
-            // One question is asked of what was live: the others are for whoever restores.
-            let live = self.ask(&probes[..1], Some(buffer))?;
-            (live.into_iter().next(), self.ask(probes, Some(buffer))?)
-        };
+        // One question is asked of what was live: the others are for whoever restores.
+        let before =
+            if self.info.cache.can_trim() { Vec::new() } else { self.ask(&probes[..1], Some(buffer))? };
+        let fingerprints = self.ask(probes, Some(buffer))?;
         let challenge_ms = ms_since(began);
-        if !fingerprints.iter().chain(&live).all(Fingerprint::is_finite) {
-            if live.is_some() {
+        if !fingerprints.iter().chain(&before).all(Fingerprint::is_finite) {
+            if !before.is_empty() {
                 self.discard();
             }
             return Err(unavailable("its answers are not numbers"));
         }
+        let overwritten =
+            before.into_iter().next().map(|before| Twice { before, after: fingerprints[0].clone() });
         Ok(Exported {
             image: ImageId(0),
             tokens: self.live.clone(),
             table: image.table,
             fingerprints,
-            live,
+            overwritten,
+            checkpoint: None,
             export_ms,
             challenge_ms,
         })
@@ -258,6 +288,7 @@ impl Session<'_> {
     /// Destroys the context and what it holds, and what arrived for it.
     pub(crate) fn discard(&mut self) {
         self.shelf.forget_received();
+        self.forget_taken();
         self.context = None;
         self.trial = None;
         self.live.clear();
@@ -272,7 +303,11 @@ impl Session<'_> {
 
     /// Decodes each probe behind the live state, takes its logits down, and takes the probe back: by
     /// removing its cells, or where that cannot be done by setting `image`, which is the live state.
-    fn ask(&mut self, probes: &[Vec<TokenId>], image: Option<&[u8]>) -> Result<Vec<Fingerprint>, Fault> {
+    pub(super) fn ask(
+        &mut self,
+        probes: &[Vec<TokenId>],
+        image: Option<&[u8]>,
+    ) -> Result<Vec<Fingerprint>, Fault> {
         let end = self.live.len();
         let image = image.filter(|_| !self.info.cache.can_trim());
         let asked: Result<Vec<_>, _> = probes.iter().map(|probe| self.ask_one(probe, end, image)).collect();
@@ -317,7 +352,7 @@ impl Session<'_> {
 
 impl<'m> Session<'m> {
     /// An empty context: the healthy one of before, with its cells and their data cleared, or a new one.
-    fn empty(&mut self) -> Result<LlamaContext<'m>, Fault> {
+    pub(super) fn empty(&mut self) -> Result<LlamaContext<'m>, Fault> {
         match self.context.take() {
             Some(mut context) => {
                 context.clear_kv_cache();

@@ -19,7 +19,8 @@ const EMBEDDING: u32 = 64;
 const LAYERS: u32 = 4;
 const HEADS: u32 = 4;
 const KV_HEADS: u32 = 2;
-const HEAD: u32 = 16;
+/// A q8_0 cache keeps numbers in blocks of 32, and no head may end within one.
+const HEAD: u32 = 32;
 const FEED_FORWARD: u32 = 128;
 const WINDOW: u32 = 64;
 const EXPERTS: u32 = 8;
@@ -28,7 +29,7 @@ const EXPERT_FEED_FORWARD: u32 = 16;
 /// The latent vector of multi-head latent attention, and the part of a head that tells positions.
 const LATENT: u32 = 32;
 const QUERY_LATENT: u32 = 48;
-const ROPE: u32 = 16;
+const ROPE: u32 = 32;
 
 const SSM_INNER: u32 = 2 * EMBEDDING;
 const SSM_STATE: u32 = 32;

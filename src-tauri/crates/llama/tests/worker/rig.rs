@@ -182,6 +182,8 @@ pub fn ask(messages: Vec<ChatMessage>, max_tokens: u32) -> GenerateSpec {
         max_tokens: Some(max_tokens),
         stop: Vec::new(),
         began: 1_720_000_000,
+        also_known: Vec::new(),
+        checkpoint: false,
     }
 }
 

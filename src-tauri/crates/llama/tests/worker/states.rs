@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reprise_engine::message::{CacheKind, ChatMessage, Role, TokenId};
+use reprise_engine::message::{CacheKind, ChatMessage, GenerateSpec, Role, TokenId};
 use reprise_engine::qualify::QualifySpec;
 use reprise_engine::state::{Exported, ImageId, ImageTable, Pieces, RestoreSpec, Restored};
 use reprise_engine::{EngineError, Fault};
@@ -302,9 +302,11 @@ async fn what_an_export_overwrites_is_used_once_it_is_accepted() {
     let question = ask(user(&long_text(700)), 4);
     let before = rig.ask(question.clone()).await;
     let exported = rig.engine.export().await.unwrap();
-    // As near as other cells bring it, and the same question.
-    let live = exported.live.as_ref().unwrap();
-    assert_eq!(live.probe, exported.fingerprints[0].probe);
+    let twice = exported.overwritten.as_ref().unwrap();
+    assert_eq!(
+        (&twice.before.probe, &twice.after),
+        (&exported.fingerprints[0].probe, &exported.fingerprints[0])
+    );
     assert_eq!(fault(rig.engine.export().await).code(), "state_unavailable", "it is on trial");
     assert_eq!(
         rig.engine.prepare(question.clone()).await.unwrap().live_total,
@@ -340,6 +342,61 @@ async fn states_of_every_kind_survive() {
         // Only a window puts restored cells elsewhere.
         assert!(found.identical || info.cache == CacheKind::SlidingWindow, "{name}: {found:?}");
         assert_ne!(info.state.unwrap().fields["image.layout"], "unknown", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_state_taken_within_a_prompt_proves_itself_and_answers_go_on_from_it() {
+    let Some(folder) = tiny_models() else { return };
+    let mut models: Vec<_> = ["window", "recurrent", "hybrid"]
+        .iter()
+        .map(|kind| folder.join(format!("tiny-{kind}.gguf")))
+        .collect();
+    models.extend(model(GEMMA));
+    for path in models {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let (rig, again) = (Rig::start(), Rig::start());
+        rig.load(&path).await;
+        again.load(&path).await;
+        let question = ask(user(&long_text(600)), 12);
+        let prompt = rig.engine.prepare(question.clone()).await.unwrap();
+        let len = prompt.tokens.len();
+        assert!(
+            (prompt.keeps as usize) < len && prompt.keeps as usize + 40 > len,
+            "{name}: {} of {len}",
+            prompt.keeps
+        );
+        let first = rig.ask(GenerateSpec { checkpoint: true, ..question.clone() }).await;
+        assert_eq!(first.prompt.len(), len, "{name}");
+        let exported = rig.engine.export().await.unwrap();
+        rig.engine.accept().await.unwrap();
+        let within = exported.checkpoint.unwrap();
+        assert_eq!(within.tokens, prompt.tokens[..prompt.keeps as usize], "{name}");
+        assert_eq!(within.proof.before.probe, prompt.tokens[prompt.keeps as usize..], "{name}");
+        if !name.contains("window") && !name.contains("gemma") {
+            assert_eq!(within.proof.before, within.proof.after, "{name}");
+        }
+        assert_ne!(within.fingerprints, exported.fingerprints, "{name}");
+
+        let bytes = fetch(&rig, within.image, vec![piece(0, within.table.len)]).await.unwrap();
+        let mut answers = Vec::new();
+        // In the worker that took it, in another, and from the text.
+        for (engine, restored) in [(&rig, true), (&again, true), (&again, false)] {
+            engine.engine.discard().await.unwrap();
+            if restored {
+                let probes = within.fingerprints.iter().map(|print| print.probe.clone()).collect();
+                let spec = RestoreSpec { tokens: within.tokens.clone(), table: within.table.clone(), probes };
+                put(engine, &bytes).await;
+                let restored = engine.engine.restore(spec).await.unwrap();
+                assert_eq!((restored.fault, &restored.fingerprints), (None, &within.fingerprints), "{name}");
+                engine.engine.accept().await.unwrap();
+            }
+            let answer = engine.ask(question.clone()).await;
+            let prepared = answer.prepared.clone().unwrap();
+            assert_eq!(prepared.reused as usize, if restored { within.tokens.len() } else { 0 }, "{name}");
+            answers.push(answer.tokens);
+        }
+        assert!(answers.iter().all(|tokens| *tokens == first.tokens), "{name}: {answers:?}");
     }
 }
 

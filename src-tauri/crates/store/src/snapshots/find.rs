@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::snapshots::manifest::{
     PREFIX_TOKENS, first_difference, identity_hash, peek_identity, prefix_hash,
@@ -85,6 +85,29 @@ impl SnapshotReader {
             Ok(candidate)
         });
         named.collect()
+    }
+
+    /// The tokens of the longest state of the first of these messages that has any. A hint like a candidate: nothing
+    /// says that they are what was sealed.
+    pub fn latest_tokens(
+        &self,
+        conversation: ConversationId,
+        nodes: &[NodeId],
+    ) -> Result<Option<Vec<i32>>, StoreError> {
+        let sql = "SELECT t.tokens FROM snapshots s JOIN snapshot_tokens t USING (seq)
+                   WHERE s.conversation = ?1 AND s.node = ?2 ORDER BY s.n_tokens DESC LIMIT 1";
+        self.db.read(|conn| {
+            let mut statement = conn.prepare_cached(sql)?;
+            for node in nodes {
+                let found: Option<Vec<u8>> =
+                    statement.query_row(params![conversation, node], |row| row.get(0)).optional()?;
+                if let Some(bytes) = found {
+                    let (tokens, _) = bytes.as_chunks();
+                    return Ok(Some(tokens.iter().map(|token| i32::from_le_bytes(*token)).collect()));
+                }
+            }
+            Ok(None)
+        })
     }
 
     fn with_tokens(
