@@ -1,6 +1,14 @@
 /** 已知错误代码的中文说明：发生了什么，以及接下来做什么。 */
 export const faults: Record<string, { message: string; remedy: string }> = {
   bad_request: { message: "这个操作无法完成，没有改动任何内容。", remedy: "检查后再试一次。" },
+  bundle_damaged: {
+    message: "这个对话包不完整或被改动过，没有导入任何内容。",
+    remedy: "重新复制该文件，或重新导出对话。",
+  },
+  bundle_newer: {
+    message: "这个对话包由更新版本的 Reprise 写入，没有导入任何内容。",
+    remedy: "安装更新版本的 Reprise，再导入。",
+  },
   cancelled: { message: "已取消。", remedy: "无需处理。" },
   conflict: { message: "这项更改无法进行，没有改动任何内容。", remedy: "重新打开对话后再试。" },
   context_failed: {
@@ -54,6 +62,18 @@ export const faults: Record<string, { message: string; remedy: string }> = {
   },
   engine_missing: { message: "无法启动引擎。", remedy: "重新安装 Reprise。" },
   engine_version: { message: "引擎的版本与 Reprise 不符。", remedy: "重新安装 Reprise。" },
+  export_failed: {
+    message: "无法写入文件，没有导出任何内容。",
+    remedy: "选择其他位置，或释放一些磁盘空间。",
+  },
+  file_exists: {
+    message: "已有同名文件，已原样保留，没有导出任何内容。",
+    remedy: "使用其他名称，或选择覆盖。",
+  },
+  file_unreadable: {
+    message: "无法读取该文件，没有导入任何内容。",
+    remedy: "检查路径、权限及其所在磁盘。",
+  },
   internal: {
     message: "Reprise 自身出现故障。之前保存的内容都是安全的。",
     remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
@@ -70,6 +90,10 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     remedy: "选择其他模型，或更新版本的 Reprise。",
   },
   no_backend: { message: "无法从引擎文件夹加载任何计算模块。", remedy: "重新安装 Reprise：引擎缺少文件。" },
+  not_a_bundle: {
+    message: "这不是 Reprise 的对话包，没有导入任何内容。",
+    remedy: "将对话导出为对话包，再导入该文件。",
+  },
   not_found: { message: "找不到这个对话或消息，它可能已被删除。", remedy: "重新打开对话列表。" },
   not_loaded: { message: "没有加载模型。", remedy: "请先选择模型。" },
   prompt_empty: { message: "消息是空的。", remedy: "先写点什么。" },
@@ -78,6 +102,10 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     remedy: "缩短消息，开始新对话，或选择更大的上下文。",
   },
   request_too_large: { message: "对话太长，引擎无法接收。", remedy: "缩短消息，或开始新对话。" },
+  state_damaged: {
+    message: "对话包中的模型状态不完整或被改动过。将改为从文本读取对话。",
+    remedy: "可以继续，没有丢失任何内容；要省去读取的时间，请重新导出对话。",
+  },
   storage: {
     message: "无法读写对话记录。之前保存的内容都是安全的。",
     remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
