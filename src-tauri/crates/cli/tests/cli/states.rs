@@ -27,7 +27,7 @@ pub fn opening() -> String {
 const CHECKS: [&str; 5] = ["integrity", "identity", "tokens", "restore", "challenge"];
 
 #[track_caller]
-fn is_restored(turn: &Value) {
+pub fn is_restored(turn: &Value) {
     let receipt = &turn["receipt"];
     assert_eq!(receipt["path"], "restored", "{receipt}");
     let checks = receipt["checks"].as_array().unwrap();
@@ -38,7 +38,7 @@ fn is_restored(turn: &Value) {
 }
 
 #[track_caller]
-fn is_replayed(turn: &Value, code: &str) {
+pub fn is_replayed(turn: &Value, code: &str) {
     let receipt = &turn["receipt"];
     assert_eq!(
         (&receipt["path"], &receipt["reason"]["code"]),
