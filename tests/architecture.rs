@@ -89,6 +89,7 @@ fn some_libraries_have_one_home() {
     for (name, library, kind, expect) in [
         ("reprise-store", "rusqlite", Kind::Normal, ""),
         ("reprise-chat", "rusqlite", Kind::Normal, "rusqlite belongs to reprise-store"),
+        ("reprise-cli", "tar", Kind::Dev, "tar belongs to reprise-store"),
         ("reprise-cli", "rusqlite_migration", Kind::Dev, "rusqlite_migration belongs to reprise-store"),
         ("reprise", "tauri", Kind::Normal, ""),
         ("reprise-protocol", "tauri", Kind::Normal, "tauri belongs to reprise"),

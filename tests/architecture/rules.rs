@@ -26,6 +26,7 @@ const SIBLINGS: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &str)] = &[
     ("rusqlite*", "reprise-store"),
     ("libsqlite3-sys", "reprise-store"),
+    ("tar", "reprise-store"),
     ("tauri*", APP),
     ("interprocess", APP),
     ("webkit2gtk*", APP),

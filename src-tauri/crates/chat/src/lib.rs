@@ -1,14 +1,16 @@
 //! The use-cases: what a person does with Reprise, without a window and without a terminal.
 //!
 //! [`Chat`] takes turns in conversations; [`Library`] keeps, finds, renames and deletes them; [`doctor`]
-//! says what the machine and the engine are. `resume` gets a conversation ready, by [`Snapshots`] where one
-//! proves itself; `saving` keeps its state afterwards; `challenge` is the verdict. They combine the store, the engine and the hardware, which
+//! says what the machine and the engine are; `bundle` moves a conversation elsewhere. `resume` gets a
+//! conversation ready, by [`Snapshots`] where one proves itself; `saving` keeps its state afterwards;
+//! `challenge` is the verdict. They combine the store, the engine and the hardware, which
 //! know nothing of one another. The app and `reprise-cli` unpack, call one of these, and show the result.
 //!
 //! To add a use-case: a module named after it, an error variant only where somebody branches on it, and
 //! a test with [`reprise_engine::scripted::ScriptedEngine`].
 
 mod answer;
+pub mod bundle;
 pub mod challenge;
 mod deaths;
 pub mod devices;

@@ -49,6 +49,14 @@ impl Library {
         }
     }
 
+    /// The same, for a caller on a thread that may wait.
+    pub(crate) fn blocking_with<T>(
+        &self,
+        work: impl FnOnce(&mut HistoryWriter) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        work(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Gives a conversation a title of the person's choice.
     pub async fn rename(&self, id: ConversationId, title: String) -> Result<(), StoreError> {
         self.with(move |w| w.rename(id, title.trim(), TitleSource::Custom).map(drop)).await

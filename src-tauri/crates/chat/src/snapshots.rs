@@ -116,6 +116,14 @@ impl Snapshots {
         blocking(move || work(&mut this.store())).await
     }
 
+    /// The same, for a caller on a thread that may wait.
+    pub(crate) fn blocking_with<T>(
+        &self,
+        work: impl FnOnce(&mut SnapshotStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        work(&mut self.store())
+    }
+
     /// A reader for another thread.
     pub(crate) async fn reader(&self) -> Result<SnapshotReader, StoreError> {
         let dir = self.inner.dir.clone();

@@ -185,11 +185,26 @@ pub(crate) enum History {
     /// Write a conversation to standard output or a file
     Export {
         id: String,
+        /// json and markdown are text; a bundle is one file with everything, for `history import`
         #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
         format: ExportFormat,
-        /// Instead of standard output
+        /// Instead of standard output; of a bundle, instead of ID.reprise in this folder
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Replace the file of a bundle if it is there
+        #[arg(long)]
+        overwrite: bool,
+        /// Leave the model's state out of a bundle
+        #[arg(long)]
+        no_snapshots: bool,
+    },
+    /// Take in a conversation from a bundle, with its text and its state
+    Import {
+        /// What `history export --format bundle` wrote
+        file: PathBuf,
+        /// Take the text alone, as from people whose word you would not take for the model's state
+        #[arg(long)]
+        no_snapshots: bool,
     },
     /// Put a conversation into the trash
     Trash { id: String },
@@ -203,6 +218,7 @@ pub(crate) enum History {
 pub(crate) enum ExportFormat {
     Json,
     Markdown,
+    Bundle,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{ExportFormat, Global, History};
+use crate::bundle::{self, Wish};
 use crate::output::{Failure, Out, plain, size};
 use crate::place;
 
@@ -28,10 +29,15 @@ pub(crate) async fn run(global: &Global, args: &History, out: &Out) -> Result<Ex
         }
         History::Show { id, all } => show(&place::reader(global)?, id.parse()?, *all, out)?,
         History::Search { query, limit } => search(&place::reader(global)?, query, *limit, out)?,
-        History::Export { id, format, output } => {
-            let written = output.as_deref();
-            export_one(&place::reader(global)?, id.parse()?, *format, written, out)?;
+        History::Export { id, format: ExportFormat::Bundle, output, overwrite, no_snapshots } => {
+            let wish = Wish { file: output.as_deref(), overwrite: *overwrite, with_state: !no_snapshots };
+            bundle::export(global, id.parse()?, &wish, out)?;
         }
+        History::Export { id, format, output, .. } => {
+            let as_markdown = *format == ExportFormat::Markdown;
+            export_text(&place::reader(global)?, id.parse()?, as_markdown, output.as_deref(), out)?;
+        }
+        History::Import { file, no_snapshots } => bundle::import(global, file, !no_snapshots, out).await?,
         History::Trash { id } => {
             let id: ConversationId = id.parse()?;
             place::writer(global)?.0.trash(id, SystemWorld.now()).await?;
@@ -192,21 +198,18 @@ fn hit_json(hit: &SearchHit) -> Value {
     })
 }
 
-fn export_one(
+fn export_text(
     library: &Library,
     id: ConversationId,
-    format: ExportFormat,
+    as_markdown: bool,
     file: Option<&std::path::Path>,
     out: &Out,
 ) -> Result<(), Failure> {
     let conversation = library.conversation(id)?;
-    let content = match format {
-        ExportFormat::Json => export::json(library, &conversation)?,
-        ExportFormat::Markdown => export::markdown(library, &conversation)?,
-    };
-    let name = match format {
-        ExportFormat::Json => "json",
-        ExportFormat::Markdown => "markdown",
+    let (name, content) = if as_markdown {
+        ("markdown", export::markdown(library, &conversation)?)
+    } else {
+        ("json", export::json(library, &conversation)?)
     };
     if let Some(file) = file {
         std::fs::write(file, &content).map_err(|error| {
@@ -215,18 +218,13 @@ fn export_one(
         })?;
         let done = json!({ "conversation": id.to_string(), "format": name, "file": file });
         out.result(&done, || format!("Written to {}.\n", file.display()));
-        return Ok(());
-    }
-    match format {
+    } else if as_markdown {
+        let done = json!({ "conversation": id.to_string(), "format": name, "content": content });
+        out.result(&done, || content);
+    } else {
         // The document is the one JSON object.
-        ExportFormat::Json => {
-            let document: Value = serde_json::from_str(&content).unwrap_or_default();
-            out.result(&document, || format!("{content}\n"));
-        }
-        ExportFormat::Markdown => {
-            let done = json!({ "conversation": id.to_string(), "format": name, "content": content });
-            out.result(&done, || content);
-        }
+        let document: Value = serde_json::from_str(&content).unwrap_or_default();
+        out.result(&document, || format!("{content}\n"));
     }
     Ok(())
 }

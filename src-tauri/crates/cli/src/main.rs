@@ -8,6 +8,7 @@
 
 mod args;
 mod bench;
+mod bundle;
 mod chat;
 mod doctor;
 mod history;

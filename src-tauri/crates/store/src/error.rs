@@ -178,6 +178,58 @@ pub enum StoreError {
         /// Why not.
         why: String,
     },
+    /// The file to be imported is not a bundle at all.
+    #[error("The file is not a bundle of Reprise: {why}. Nothing was imported.")]
+    NotABundle {
+        /// What it is instead.
+        why: &'static str,
+    },
+    /// The bundle was written by a later version of the program.
+    #[error(
+        "The bundle was written by a newer version of Reprise (format {found}, this one knows {known}). Nothing was imported."
+    )]
+    BundleNewer {
+        /// Its format.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// What the bundle says of the conversation is not what was written.
+    #[error("The bundle is cut short or was changed: {what}. Nothing was imported.")]
+    BundleDamaged {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The state in the bundle is not what was written.
+    #[error(
+        "The state in the bundle is cut short or was changed: {what}. The conversation is read from its text instead."
+    )]
+    StateDamaged {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file to be imported cannot be read.
+    #[error("{} cannot be read: {why}. Nothing was imported.", path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The file to be written is there already.
+    #[error("{} is there already, and was left as it is. Nothing was exported.", path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The conversation could not be exported. What lay in the file's place is still there.
+    #[error("{} could not be written: {why}. Nothing was exported.", path.display())]
+    ExportFailed {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// Anything else that the database reports.
     #[error(
         "The conversation history could not be read or written ({detail}). Everything saved before is safe."
@@ -229,6 +281,13 @@ impl StoreError {
             Self::BudgetFull { .. } => "budget_full",
             Self::ChunkMissing { .. } => "chunk_missing",
             Self::SnapshotRefused { .. } => "snapshot_refused",
+            Self::NotABundle { .. } => "not_a_bundle",
+            Self::BundleNewer { .. } => "bundle_newer",
+            Self::BundleDamaged { .. } => "bundle_damaged",
+            Self::StateDamaged { .. } => "state_damaged",
+            Self::FileUnreadable { .. } => "file_unreadable",
+            Self::FileExists { .. } => "file_exists",
+            Self::ExportFailed { .. } => "export_failed",
             Self::Storage { .. } => "storage",
         }
     }
@@ -270,6 +329,15 @@ impl StoreError {
             Self::ChunkMissing { .. } | Self::SnapshotRefused { .. } => {
                 "Go on: the state is saved again after the next answer."
             }
+            Self::NotABundle { .. } => "Export the conversation as a bundle, and import that file.",
+            Self::BundleNewer { .. } => "Install the newer version of Reprise, and import it there.",
+            Self::BundleDamaged { .. } => "Copy the file again, or export the conversation again.",
+            Self::StateDamaged { .. } => {
+                "Go on: nothing that was said is missing. To spare the reading, export the conversation again."
+            }
+            Self::FileUnreadable { .. } => "Check the path, the permissions and the disk that it lies on.",
+            Self::FileExists { .. } => "Choose another name, or ask for it to be overwritten.",
+            Self::ExportFailed { .. } => "Choose another place, or free some disk space.",
             Self::Storage { .. } => {
                 "Try again; if it happens again, copy the data folder to a safe place and report it."
             }

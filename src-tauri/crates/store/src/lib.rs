@@ -9,6 +9,8 @@
 //!   older files, after a backup.
 //! - [`SnapshotStore`] writes saved states and [`SnapshotReader`] reads them, in chunks cut by [`Split`];
 //!   `snapshots` says which of its modules holds what.
+//! - [`Bundle`] writes a conversation and its state as one file, [`BundleFile`] reads one, which is trusted
+//!   in nothing; `bundle` says what such a file looks like.
 //! - Nothing here reads a clock or makes randomness: moments and ids are passed in.
 //!
 //! To extend: give the table a module, put its SQL in a *new* entry of `schema::RELEASED` (released
@@ -17,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answer;
+mod bundle;
 mod conversation;
 mod data_dir;
 mod draft;
@@ -35,6 +38,10 @@ mod snapshots;
 mod tokens;
 
 pub use answer::{FinishedAnswer, NewAnswer, StopReason};
+pub use bundle::form::PackedState;
+pub use bundle::import::ImportedText;
+pub use bundle::read::{BundleContents, BundleFile};
+pub use bundle::write::{Bundle, BundleWritten};
 pub use conversation::{
     Conversation, ConversationSummary, ListFilter, ListPart, ModelRef, NewConversation, TitleSource,
 };

@@ -1,6 +1,14 @@
 /** 已知错误代码的中文说明：发生了什么，以及接下来做什么。 */
 export const faults: Record<string, { message: string; remedy: string }> = {
   bad_request: { message: "这个操作无法完成，没有改动任何内容。", remedy: "检查后再试一次。" },
+  bundle_damaged: {
+    message: "这个对话包不完整或被改动过，没有导入任何内容。",
+    remedy: "重新复制该文件，或重新导出对话。",
+  },
+  bundle_newer: {
+    message: "这个对话包由更新版本的 Reprise 写入，没有导入任何内容。",
+    remedy: "安装更新版本的 Reprise，再导入。",
+  },
   cancelled: { message: "已取消。", remedy: "无需处理。" },
   conflict: { message: "这项更改无法进行，没有改动任何内容。", remedy: "重新打开对话后再试。" },
   context_failed: {
@@ -54,6 +62,18 @@ export const faults: Record<string, { message: string; remedy: string }> = {
   },
   engine_missing: { message: "无法启动引擎。", remedy: "重新安装 Reprise。" },
   engine_version: { message: "引擎的版本与 Reprise 不符。", remedy: "重新安装 Reprise。" },
+  export_failed: {
+    message: "无法写入文件，没有导出任何内容。",
+    remedy: "选择其他位置，或释放一些磁盘空间。",
+  },
+  file_exists: {
+    message: "已有同名文件，已原样保留，没有导出任何内容。",
+    remedy: "使用其他名称，或选择覆盖。",
+  },
+  file_unreadable: {
+    message: "无法读取该文件，没有导入任何内容。",
+    remedy: "检查路径、权限及其所在磁盘。",
+  },
   internal: {
     message: "Reprise 自身出现故障。之前保存的内容都是安全的。",
     remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
@@ -71,14 +91,26 @@ export const faults: Record<string, { message: string; remedy: string }> = {
   },
   no_backend: { message: "无法从引擎文件夹加载任何计算模块。", remedy: "重新安装 Reprise：引擎缺少文件。" },
   no_such_device: { message: "这里没有引擎可以使用的这个设备。", remedy: "选择列出的设备，或让 Reprise 自动选择。" },
+  not_a_bundle: {
+    message: "这不是 Reprise 的对话包，没有导入任何内容。",
+    remedy: "将对话导出为对话包，再导入该文件。",
+  },
   not_found: { message: "找不到这个对话或消息，它可能已被删除。", remedy: "重新打开对话列表。" },
   not_loaded: { message: "没有加载模型。", remedy: "请先选择模型。" },
+  qualification_failed: {
+    message: "此模型的状态在这台机器上无法完好地保存和恢复，因此不保存快照。消息不受影响。",
+    remedy: "对话会从文字重新读取。可以换一个模型，或换一个计算设备。",
+  },
   prompt_empty: { message: "消息是空的。", remedy: "先写点什么。" },
   prompt_too_long: {
     message: "对话超出了上下文。没有截掉任何内容。",
     remedy: "缩短消息，开始新对话，或选择更大的上下文。",
   },
   request_too_large: { message: "对话太长，引擎无法接收。", remedy: "缩短消息，或开始新对话。" },
+  state_damaged: {
+    message: "对话包中的模型状态不完整或被改动过。将改为从文本读取对话。",
+    remedy: "可以继续，没有丢失任何内容；要省去读取的时间，请重新导出对话。",
+  },
   storage: {
     message: "无法读写对话记录。之前保存的内容都是安全的。",
     remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
@@ -126,6 +158,10 @@ export const faults: Record<string, { message: string; remedy: string }> = {
   export_given_up: {
     message: "引擎在交出此模型的对话状态时两次停止，不会再向它索取状态。没有消息受影响。",
     remedy: "继续对话即可：下次会从文字重放。",
+  },
+  state_changed: {
+    message: "保存改变了模型记住的内容，该状态已丢弃。消息不受影响。",
+    remedy: "继续即可，下次会从文字重新读取对话。",
   },
   state_too_large: {
     message: "这个对话的状态超过快照空间上限的一半，没有保存。没有消息受影响。",
@@ -175,6 +211,6 @@ export const reasons: Record<string, string> = {
   snapshots_unusable: "无法打开快照文件",
   tokens: "此处之前的对话与快照不同",
   too_short: "对话很短，重放更快",
-  unqualified: "快照由另一种设备或设置计算，无法验证",
+  unqualified: "快照在此设备或设置上无法验证",
   unsupported: "还不能保存此模型的状态",
 };

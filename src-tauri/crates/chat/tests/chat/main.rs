@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod archive;
 mod bench_desk;
 mod branches;
+mod bundle_rig;
+mod bundles;
 mod deaths;
+mod forged_bundles;
 mod library;
 mod models;
 mod qualification;

@@ -109,10 +109,10 @@ fn a_folder_that_cannot_be_written() {
 }
 
 /// A small disk in memory; gone with this value.
-struct SmallDisk<'a>(&'a Path);
+pub struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path, megabytes: u32) -> Option<Self> {
+    pub fn mount(at: &'a Path, megabytes: u32) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mut mount = Command::new("mount");
         let mounted =

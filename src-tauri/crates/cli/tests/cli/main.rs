@@ -4,6 +4,7 @@
 // A test that cannot be prepared has failed.
 #![allow(clippy::unwrap_used)]
 
+mod bundles;
 mod engines;
 mod folders;
 #[path = "../../../llama/tests/worker/gguf.rs"]

@@ -48,7 +48,8 @@ fn bad_usage_ends_with_2_and_says_what_is_wrong() {
         (&["chat", "--model", "m", "--prompt", "p", "--prompt-file", "f"], "--prompt-file"),
         (&["chat", "--model", "m", "--prompt", "p", "--conversation", "c", "--system", "s"], "--system"),
         (&["--quiet", "-v", "history", "list"], "--quiet"),
-        (&["history", "export", "x", "--format", "bundle"], "'bundle'"),
+        (&["history", "export", "x", "--format", "html"], "'html'"),
+        (&["history", "import"], "<FILE>"),
         (&["bench", "decode"], "--model <GGUF>"),
     ] {
         bad_usage(&words(args), part);

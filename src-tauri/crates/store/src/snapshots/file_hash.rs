@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::snapshots::hash::{ContentHash, Tag};
 use crate::snapshots::key::Key;
+use crate::snapshots::reader::SnapshotReader;
 use crate::snapshots::store::SnapshotStore;
 
 /// Bytes read at once. Read, not mapped: a file that is cut short while it is mapped kills the process.
@@ -154,10 +155,10 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// In `snapshots.db`, sealed: a changed row cannot make one model pass for another.
-impl HashCache for SnapshotStore {
+/// For reading beside the writer: what it kept is found, and nothing is added.
+impl HashCache for SnapshotReader {
     fn find(&self, path: &Path, stamp: &FileStamp) -> Option<ContentHash> {
-        let key = self.reader.key.as_ref()?;
+        let key = self.key.as_ref()?;
         let name = path.as_os_str().as_encoded_bytes();
         let found = self.db.read(|conn| {
             let mut statement =
@@ -170,6 +171,15 @@ impl HashCache for SnapshotStore {
             None
         })?;
         (seal(key, name, stamp, &hash) == tag).then_some(hash)
+    }
+
+    fn keep(&self, _: &Path, _: &FileStamp, _: &ContentHash) {}
+}
+
+/// In `snapshots.db`, sealed: a changed row cannot make one model pass for another.
+impl HashCache for SnapshotStore {
+    fn find(&self, path: &Path, stamp: &FileStamp) -> Option<ContentHash> {
+        self.reader.find(path, stamp)
     }
 
     fn keep(&self, path: &Path, stamp: &FileStamp, hash: &ContentHash) {

@@ -1,6 +1,7 @@
 //! The data folder and the history as their users see them, in one process and in several.
 #![allow(clippy::unwrap_used)]
 
+mod bundles;
 mod child;
 mod choices;
 mod crash;
