@@ -342,7 +342,7 @@ impl Chat {
         }
         let unknown = self.unknown_yet(&this).await;
         if self.patient {
-            *self.unqualified.lock().unwrap_or_else(PoisonError::into_inner) = unknown.clone();
+            self.unqualified.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&unknown);
         }
         if self.patient && (large || unknown.is_some()) {
             if large || must_be_known(&this) {

@@ -176,7 +176,7 @@ impl EngineHandle {
     /// [`Self::accept`] or [`Self::discard`]. Waits its turn behind answers.
     pub async fn export(&self) -> Result<Exported, EngineError> {
         match self.ask(Request::Export).await? {
-            Event::Exported(exported) => Ok(exported),
+            Event::Exported(exported) => Ok(*exported),
             other => Err(out_of_turn(&other)),
         }
     }

@@ -198,7 +198,7 @@ pub enum Event {
     /// Answer to `Prepare`.
     Prompt(PromptTokens),
     /// Answer to `Export`.
-    Exported(Exported),
+    Exported(Box<Exported>),
     /// Answer to `Restore`.
     Restored(Restored),
     /// Answer to `Accept`.

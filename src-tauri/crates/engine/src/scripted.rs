@@ -522,7 +522,7 @@ impl ScriptedWorker {
         if overwritten {
             self.trial = Some(std::mem::take(&mut self.live));
         }
-        Event::Exported(Exported {
+        Event::Exported(Box::new(Exported {
             image,
             table,
             overwritten: overwritten
@@ -532,7 +532,7 @@ impl ScriptedWorker {
             tokens,
             export_ms: 1.0,
             challenge_ms: 1.0,
-        })
+        }))
     }
 
     fn restore(&mut self, spec: RestoreSpec) -> Result<Event, Gone> {

@@ -212,13 +212,12 @@ impl<'m> Session<'m> {
             prepared.checkpoint = spec.checkpoint;
             (prepared == *spec).then_some((tokens, keeps))
         });
-        let (prompt, keeps) = match prepared {
-            Some(prepared) => prepared,
-            None => {
-                let prompt = self.prompt(spec)?;
-                let keeps = self.keeps(spec, &prompt);
-                (prompt, keeps)
-            }
+        let (prompt, keeps) = if let Some(prepared) = prepared {
+            prepared
+        } else {
+            let prompt = self.prompt(spec)?;
+            let keeps = self.keeps(spec, &prompt);
+            (prompt, keeps)
         };
         let reused = self.rewind_to(&prompt)?;
         let known_kept = common_prefix(&spec.known, &prompt);

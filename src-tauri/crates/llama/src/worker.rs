@@ -199,7 +199,9 @@ impl Worker<'_> {
                 }
                 Request::Prepare(spec) => session.prepare(spec).map_or_else(Event::Failed, Event::Prompt),
                 Request::Count { text } => Event::Counted { tokens: session.count_tokens(&text) },
-                Request::Export => session.export().map_or_else(Event::Failed, Event::Exported),
+                Request::Export => session
+                    .export()
+                    .map_or_else(Event::Failed, |exported| Event::Exported(Box::new(exported))),
                 Request::Restore(spec) => session.restore(&spec).map_or_else(Event::Failed, Event::Restored),
                 Request::Qualify(spec) => {
                     session.qualify(spec, &self.outbox.on(id)).map_or_else(Event::Failed, Event::Qualified)

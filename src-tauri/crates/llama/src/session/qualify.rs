@@ -129,7 +129,6 @@ impl Session<'_> {
 
     /// Sets the image in a context and computes what follows with the tokens of another run. The outer
     /// error says what is wrong with the state, the inner one that nobody can tell.
-    #[expect(clippy::type_complexity, reason = "two ways to fail, one caller")]
     fn set_and_follow(
         &self,
         context: &mut LlamaContext<'_>,
