@@ -110,7 +110,7 @@ pub(crate) struct Chat {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) threads: Option<u32>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) device: Device,
     /// Neither restore nor keep the model's state
     #[arg(long)]
     pub(crate) no_snapshots: bool,
@@ -137,12 +137,12 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "GGUF")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) device: Device,
 }
 
 /// What to compute on.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Place {
+pub(crate) struct Device {
     /// What to compute on: auto, cpu, cuda, or a device that `doctor` lists; auto is the processor in this version
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub(crate) backend: String,

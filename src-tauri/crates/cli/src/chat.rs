@@ -89,7 +89,7 @@ pub(crate) async fn run(global: &Global, args: &args::Chat, out: &Out) -> Result
             args::FlashAttention::Off => FlashAttention::Off,
         },
         rope_freq_base: args.rope_freq_base.and_then(|base| Finite::try_from(base).ok()),
-        offload: place::offload(&engine, &args.place).await?,
+        offload: place::offload(&engine, &args.device).await?,
     };
     let chat = place::chat(library, &engine, !args.no_snapshots, out).await;
     let news = chat.not_saved();

@@ -34,7 +34,7 @@ async fn look(
 ) -> (EngineHandle, Result<Found, Failure>) {
     let asked = async {
         let report = examine(dir.root(), &engine).await?;
-        let offload = place::offload(&engine, &args.place).await?;
+        let offload = place::offload(&engine, &args.device).await?;
         let spec = args.model.as_deref().map(|model| spec_of(model, &report.hardware, offload)).transpose();
         Ok((report, spec.map_err(EngineError::from)?))
     };

@@ -113,12 +113,15 @@ pub(crate) async fn snapshots_if_free(global: &Global, out: &Out) -> Option<(Lib
 }
 
 /// What is to be offloaded for these arguments.
-pub(crate) async fn offload(engine: &EngineHandle, place: &args::Place) -> Result<Option<Offload>, Failure> {
-    let kv = match place.kv_place {
+pub(crate) async fn offload(
+    engine: &EngineHandle,
+    device: &args::Device,
+) -> Result<Option<Offload>, Failure> {
+    let kv = match device.kv_place {
         args::KvPlace::Device => KvPlace::Device,
         args::KvPlace::Host => KvPlace::Host,
     };
-    Ok(devices::offload_for(engine, &place.backend, place.gpu_layers, kv).await?)
+    Ok(devices::offload_for(engine, &device.backend, device.gpu_layers, kv).await?)
 }
 
 /// Steps go to a file beside the data; without one there is no log, and no complaint.

@@ -19,7 +19,7 @@ const EMBEDDING: u32 = 64;
 const LAYERS: u32 = 4;
 const HEADS: u32 = 4;
 const KV_HEADS: u32 = 2;
-/// A q8_0 cache keeps numbers in blocks of 32, and no head may end within one.
+/// A `q8_0` cache keeps numbers in blocks of 32, and no head may end within one.
 const HEAD: u32 = 32;
 const FEED_FORWARD: u32 = 128;
 const WINDOW: u32 = 64;
