@@ -23,7 +23,7 @@ bench: setup build ## the figures of docs/PERFORMANCE.md
 	scripts/bench-window
 
 soak: setup build ## kills by the thousand, honest restores, forgeries, calibration: about an hour
-	REPRISE_SOAK=1 cargo test -p reprise-cli --test cli -- --nocapture killed_while_states
+	REPRISE_SOAK=1 cargo test -p reprise-cli --test cli -- --nocapture killed_while_states hopping
 	REPRISE_VERIFICATION=full cargo test -p reprise-chat --test verification -- --nocapture --test-threads 1
 
 package:

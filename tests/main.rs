@@ -5,3 +5,4 @@
 
 mod architecture;
 mod page_rights;
+mod shipped;

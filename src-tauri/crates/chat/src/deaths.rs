@@ -14,6 +14,8 @@ pub(crate) enum Action {
     Answer(ConversationId),
     /// Giving the state of this model, by its content hash.
     Keep(String),
+    /// Finding out whether states survive, by the name under which that is kept.
+    Compare(String),
 }
 
 /// Two deaths in a row on the same action stop the retry: a model that kills its engine would otherwise

@@ -48,6 +48,7 @@ impl Chat {
         self.end_turn(id).await;
         // Nothing of it is worth a place in the live context, nor in the line of what is to be kept.
         if let Ok(mut unsaved) = self.turn.try_lock() {
+            self.wanted.notify_waiters();
             drop(unsaved.take_if(|unsaved| unsaved.is_of(id)));
             let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take_if(|live| *live == id);
             if live.is_some()

@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 
+use reprise_engine::EngineError;
 use reprise_engine::message::{Hello, KvPlace, LoadSpec};
 use reprise_engine::qualify::{Qualified, QualifySpec};
-use reprise_engine::{EngineError, Fault};
 use reprise_store::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::challenge::{SEPARATION, TOLERANCE};
+use crate::deaths::Action;
 use crate::identity;
 use crate::snapshots::Snapshots;
 use crate::{Chat, ChatError};
@@ -166,6 +167,17 @@ impl Snapshots {
     }
 }
 
+/// What came of a comparison beside everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// It is known now.
+    Compared,
+    /// A turn wanted the engine.
+    Wanted,
+    /// Nothing could be compared.
+    Nothing,
+}
+
 impl Chat {
     /// The model as it is to be loaded: as asked, unless states were found not to survive there. Then in the
     /// first place where they do, or where nobody has looked yet.
@@ -211,7 +223,23 @@ impl Chat {
 
     /// Compares, and keeps what came of it.
     pub(crate) async fn compare(&self, name: Option<&str>) -> Result<Qualification, EngineError> {
-        let figures = self.engine.qualify(QualifySpec::default()).await?;
+        let action = name.map(|name| Action::Compare(name.to_owned()));
+        let figures = match (self.engine.qualify(QualifySpec::default()).await, action) {
+            (Err(error @ EngineError::Died(_)), Some(action)) => {
+                if self.deaths().died(action) {
+                    return Err(error);
+                }
+                // It would die of it after every answer.
+                let fault = "the engine was lost twice while it was tried".to_owned();
+                Qualified { fault: Some(fault), ..Qualified::default() }
+            }
+            (figures, action) => {
+                if let Some(action) = action {
+                    self.deaths().lived(&action);
+                }
+                figures?
+            }
+        };
         let found = Qualification::of(figures, self.world.now());
         tracing::info!(verdict = found.verdict.as_str(), why = found.why, "states were looked at");
         if let (Some(snapshots), Some(name)) = (&self.snapshots, name) {
@@ -220,26 +248,32 @@ impl Chat {
         Ok(found)
     }
 
-    /// Compares beside whatever the person does; `None` where a turn wanted the engine, or nothing could be
-    /// compared. Not to be called while a turn is held.
-    pub(crate) async fn compare_unless_wanted(&self, name: &str) -> Option<Qualification> {
+    /// Compares beside whatever the person does, if the loaded model is still the one of this name. Not to be
+    /// called while a turn is held.
+    pub(crate) async fn compare_unless_wanted(&self, name: &str) -> Beside {
         let wanted = self.wanted.notified();
         tokio::pin!(wanted);
         wanted.as_mut().enable();
+        // A turn that takes the lock from here on rings again.
         if self.turn.try_lock().is_err() {
-            return None;
+            return Beside::Wanted;
         }
+        let compared = async {
+            if self.qualification_name().await.as_deref() != Some(name) {
+                return Beside::Nothing;
+            }
+            match self.compare(Some(name)).await {
+                Ok(_) => Beside::Compared,
+                Err(error) => {
+                    tracing::warn!(%error, "nothing could be found out of states");
+                    Beside::Nothing
+                }
+            }
+        };
         tokio::select! {
             biased;
-            () = wanted => None,
-            found = self.compare(Some(name)) => match found {
-                Ok(found) => Some(found),
-                Err(error) => {
-                    let cancelled = matches!(error, EngineError::Fault(Fault::Cancelled));
-                    tracing::warn!(%error, cancelled, "nothing could be found out of states");
-                    None
-                }
-            },
+            () = wanted => Beside::Wanted,
+            beside = compared => beside,
         }
     }
 }

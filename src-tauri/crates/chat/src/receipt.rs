@@ -80,6 +80,8 @@ pub struct Timing {
     pub resume_ms: f64,
     /// From the request to the first token; `None` where there was none.
     pub ttft_ms: Option<f64>,
+    /// Of that, what taking a state within the prompt cost, in milliseconds; `None` where none was taken.
+    pub checkpoint_ms: Option<f64>,
     /// Prompt tokens decoded.
     pub prefill_tokens: u32,
     /// Prompt tokens per second.
@@ -121,6 +123,7 @@ pub(crate) fn account(
         load_ms: None,
         resume_ms: resumption.ms + prepare_ms,
         ttft_ms: finished.ttft_ms.map(|ms| ms + resumption.ms),
+        checkpoint_ms: finished.checkpoint_ms,
         prefill_tokens: finished.prefill_tokens,
         prefill_tok_s: rate(finished.prefill_tokens, finished.prefill_ms),
         decode_tokens: finished.decode_tokens,

@@ -138,8 +138,13 @@ impl Moment<'_> {
             Err(error) => (Vec::new(), reason("no_snapshot", error.to_string())),
         };
         let mut live = prompt.live;
-        for candidate in candidates.into_iter().take(TRIES) {
+        let mut tries = 0;
+        for candidate in candidates {
+            if tries == TRIES {
+                break;
+            }
             done.checks.clear();
+            let read = done.bytes_read;
             match self.attempt(&candidate, &tokens, ahead, &mut live, &mut done).await {
                 Ok(()) => {
                     done.path = Some(ResumePath::Restored);
@@ -153,6 +158,8 @@ impl Moment<'_> {
                 Err(Attempt::Refused(refusal)) => {
                     tracing::warn!(code = refusal.reason.code, "a snapshot was not used");
                     self.decide_fate(candidate.id, &refusal).await;
+                    // One that is known not to be equal here was not tried.
+                    tries += usize::from(done.bytes_read > read || !matches!(refusal.fate, Fate::Keep));
                     why = refusal.reason;
                 }
                 Err(Attempt::Lost { error, suspect }) => {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::challenge;
 use crate::deaths::Action;
 use crate::prompt::{self, Known};
-use crate::qualification::{self, Qualification};
+use crate::qualification::{self, Beside, Qualification};
 use crate::request::Saving;
 use crate::resume::{self, Ahead, Moment, Resumption, SHORTEST, reason};
 use crate::saving::{self, Subject};
@@ -27,6 +27,8 @@ const LONG_EXPORT_MS: f64 = 250.0;
 const PAUSE: Duration = Duration::from_secs(2);
 /// The share of the time to the first token by which a state within the prompt may put it off.
 const LARGEST_SHARE: f64 = 0.03;
+/// What follows a state within the prompt is read again to prove it, and holds the engine up: at most so many tokens.
+const LONGEST_PROOF: u32 = 256;
 /// Messages whose states are looked for.
 const LOOKED_BACK: usize = 8;
 /// Prompts shorter than this say nothing of the pace: starting weighs more than reading.
@@ -168,8 +170,8 @@ impl Chat {
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let began = Instant::now();
         let mut prompt = resume::prepare(&self.engine, spec).await?;
-        let own = self.live.lock().unwrap_or_else(PoisonError::into_inner).replace(conversation)
-            == Some(conversation);
+        // Until it is ready the context is nobody's: whoever is stopped on the way leaves it behind so.
+        let own = self.live.lock().unwrap_or_else(PoisonError::into_inner).take() == Some(conversation);
         if !own && prompt.live_total > 0 {
             // Another conversation's beginning may be the same, but was computed in other batches.
             prompt.live = 0;
@@ -181,6 +183,7 @@ impl Chat {
         if (other_is_live || ahead.is_some()) && resumption.path != Some(ResumePath::Restored) {
             self.engine.discard().await?;
         }
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(conversation);
         let checkpoint =
             self.is_worth_a_checkpoint(conversation, footing.as_ref(), &prompt, resumption.reused);
         Ok(Ready { resumption, footing, checkpoint })
@@ -197,7 +200,8 @@ impl Chat {
     ) -> bool {
         let at = prompt.keeps;
         let (Some(snapshots), Some(footing)) = (&self.snapshots, footing) else { return false };
-        if !footing.is_qualified || at < SHORTEST || at <= reused {
+        let rest = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX).saturating_sub(at);
+        if !footing.is_qualified || at < SHORTEST || at <= reused || rest > LONGEST_PROOF {
             return false;
         }
         let pace = snapshots.pace(&footing.model);
@@ -396,12 +400,18 @@ impl Chat {
                     self.export(this).await;
                 }
                 drop(unsaved);
-                // A turn that begins meanwhile ends the comparison, and its own end rings again.
-                if let Some(name) = unknown
-                    && self.compare_unless_wanted(&name).await.is_some()
-                    && let Some(this) = self.turn.lock().await.take()
-                {
-                    self.export(this).await;
+                let Some(name) = unknown else { continue };
+                match self.compare_unless_wanted(&name).await {
+                    Beside::Compared => {
+                        if let Some(this) = self.turn.lock().await.take() {
+                            self.export(this).await;
+                        }
+                    }
+                    // The turn rings at its end.
+                    Beside::Wanted => {
+                        self.unqualified.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(name);
+                    }
+                    Beside::Nothing => {}
                 }
             }
         }
@@ -455,6 +465,10 @@ impl Chat {
                 Err(why) => {
                     // An engine that is lost has nothing to forget.
                     let _ = self.engine.discard().await;
+                    let within = exported.checkpoint.as_ref().map(|within| within.image);
+                    for image in [Some(exported.image), within].into_iter().flatten() {
+                        let _ = self.engine.release(image).await;
+                    }
                     Err(NotSaved::changed_by_saving(&why))
                 }
             };
@@ -479,14 +493,15 @@ impl Chat {
         self.saving.add(tokio::spawn(async move {
             let _turn = line.lock().await;
             let mut result = saving::keep(&engine, &snapshots, subject, &info, exported, began).await;
+            let mut is_kept = result.is_ok();
             if let Some((subject, within)) = within {
-                let kept = saving::keep(&engine, &snapshots, subject, &info, within, began).await;
-                if let Err(why) = kept {
+                match saving::keep(&engine, &snapshots, subject, &info, within, began).await {
+                    Ok(_) => is_kept = true,
                     // The state behind the answer is the one that is told of.
-                    tracing::warn!(code = why.code, "a state within a prompt was not kept");
+                    Err(why) => tracing::warn!(code = why.code, "a state within a prompt was not kept"),
                 }
             }
-            if result.is_ok() && was_erased(&library, conversation).await {
+            if is_kept && was_erased(&library, conversation).await {
                 // Its text was erased while it was on its way.
                 result = match snapshots.drop_conversation(conversation).await {
                     Ok(_) => Err(NotSaved::overtaken("The conversation was erased.")),
@@ -538,7 +553,9 @@ impl Chat {
         let rate = exported.table.len as f64 / exported.export_ms;
         snapshots.learn(&this.footing.model, |pace| {
             Pace::learn(&mut pace.export, rate);
-            Pace::learn(&mut pace.challenge_ms, exported.challenge_ms);
+            // At resuming one is asked.
+            let asked = exported.fingerprints.len() + usize::from(exported.overwritten.is_some());
+            Pace::learn(&mut pace.challenge_ms, exported.challenge_ms / asked.max(1) as f64);
         });
         let mut sizes = self.state_sizes.lock().unwrap_or_else(PoisonError::into_inner);
         sizes.insert(this.conversation, exported.table.len);

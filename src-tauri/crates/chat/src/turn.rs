@@ -85,6 +85,15 @@ struct Asked {
 /// A finished answer, and what its state belongs to.
 type Answered = (TurnOutcome, Option<Footing>, ModelInfo);
 
+/// Rings when dropped: however a turn ends, what waits for a pause waits anew.
+struct Ring<'a>(&'a tokio::sync::Notify);
+
+impl Drop for Ring<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 /// Why an attempt to answer failed.
 struct Failed {
     error: EngineError,
@@ -133,6 +142,7 @@ impl Chat {
     ) -> Result<Option<f64>, ChatError> {
         self.wanted.notify_waiters();
         let _turn = self.turn.lock().await;
+        self.wanted.notify_waiters();
         self.ensure_loaded(model, options, events, cancel, false).await
     }
 
@@ -152,6 +162,9 @@ impl Chat {
         // Here and below: an error only means that nobody listens.
         let _ = events.send(kept).await;
         let mut turn = self.wait_in_line(&events, cancel.clone()).await?;
+        // Again: what is done in a pause may have begun to listen after the first time.
+        self.wanted.notify_waiters();
+        let _at_the_end = Ring(&self.pause);
         self.before_turn(&mut turn, conversation).await;
         let action = Action::Answer(asked.conversation.id);
         loop {

@@ -171,7 +171,7 @@ impl EngineHandle {
         }
     }
 
-    /// Takes the live context's state into an image that stays with the worker. Where [`Exported::live`] is
+    /// Takes the live context's state into an image that stays with the worker. Where [`Exported::overwritten`] is
     /// `None` the context goes on as if nothing had happened; elsewhere it is on trial, to be followed by
     /// [`Self::accept`] or [`Self::discard`]. Waits its turn behind answers.
     pub async fn export(&self) -> Result<Exported, EngineError> {

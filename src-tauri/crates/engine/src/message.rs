@@ -692,6 +692,9 @@ pub struct Finished {
     pub prefill_ms: f64,
     /// From the request to the first sampled token, in milliseconds; `None` if there was none.
     pub ttft_ms: Option<f64>,
+    /// Of that, what taking a state within the prompt cost, in milliseconds; `None` where none was taken.
+    #[serde(default)]
+    pub checkpoint_ms: Option<f64>,
     /// Tokens sampled.
     pub decode_tokens: u32,
     /// From the first sampled token to the last, in milliseconds.

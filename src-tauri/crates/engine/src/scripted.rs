@@ -428,6 +428,7 @@ impl ScriptedWorker {
             // As slow as a processor is: a token a millisecond.
             prefill_ms: f64::from(to_decode),
             ttft_ms: Some(1.0),
+            checkpoint_ms: None,
             decode_tokens: said,
             decode_ms: 1.0,
         }))

@@ -66,6 +66,7 @@ impl Work {
                     prefill_tokens: 0,
                     prefill_ms: 0.0,
                     ttft_ms: None,
+                    checkpoint_ms: None,
                     decode_tokens: 0,
                     decode_ms: 0.0,
                 };

@@ -47,7 +47,7 @@ impl Shelf {
     /// A buffer for an export, which displaces the one before the last. What it holds means nothing.
     pub(crate) fn buffer(&self) -> Vec<u8> {
         self.with(|inner| {
-            if inner.exported.len() >= EXPORTED {
+            while inner.exported.len() >= EXPORTED {
                 let displaced = inner.exported.pop_front().map(|(_, image)| image);
                 inner.reclaim(displaced);
             }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_export_displaces_the_one_before_the_last_and_its_buffer_is_used_again() {
+    fn a_later_export_displaces_the_earliest_and_its_buffer_is_used_again() {
         let shelf = Shelf::default();
         let export = || {
             let mut buffer = shelf.buffer();
@@ -324,7 +324,11 @@ mod tests {
         let (first, place) = export();
         assert_eq!(shelf.image(first).unwrap().len(), 1000);
         let (second, _) = export();
-        assert!(shelf.image(first).is_ok() && shelf.image(second).is_ok(), "one may still be on its way");
+        let (within, _) = export();
+        assert!(
+            [first, second, within].iter().all(|id| shelf.image(*id).is_ok()),
+            "they may be on their way"
+        );
         let (third, again) = export();
         assert_eq!(again, place);
         assert!(matches!(shelf.image(first), Err(Fault::ImageGone)));

@@ -79,6 +79,12 @@ pub(crate) fn device_index(name: &str) -> Option<usize> {
         .map(|device| device.index)
 }
 
+/// What a device's maker calls it, by ggml's name of it.
+pub(crate) fn device_description(name: &str) -> Option<String> {
+    let devices = list_llama_ggml_backend_devices();
+    devices.into_iter().find(|device| device.name == name).map(|device| device.description)
+}
+
 /// The build that decides whether a state can be trusted: the pinned source and its own versions.
 #[must_use]
 pub fn build() -> String {

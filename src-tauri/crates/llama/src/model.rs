@@ -137,6 +137,8 @@ impl Loaded {
             .with_n_batch(PREFILL_BATCH)
             .with_n_ubatch(PREFILL_BATCH)
             .with_n_seq_max(1)
+            // Windowed layers keep their window, not everything: states cannot be trimmed either way.
+            .with_swa_full(false)
             .with_n_threads(threads)
             .with_n_threads_batch(threads)
             .with_type_k(kv)

@@ -237,6 +237,7 @@ impl<'m> Session<'m> {
             prefill_tokens: count(read),
             prefill_ms,
             ttft_ms: None,
+            checkpoint_ms: self.taken_ms(),
             decode_tokens: 0,
             decode_ms: 0.0,
         };

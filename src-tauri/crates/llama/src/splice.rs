@@ -38,10 +38,7 @@ pub struct Known<'a> {
 #[must_use]
 pub fn splice(vocabulary: &impl Vocabulary, rendered: &str, known: &[Known<'_>]) -> Vec<TokenId> {
     let text = rendered.as_bytes();
-    let bos = vocabulary.bos().filter(|bos| {
-        let spelled = vocabulary.piece(*bos);
-        spelled.is_empty() || !text.starts_with(&spelled)
-    });
+    let bos = added_bos(vocabulary, text);
     let best = known
         .iter()
         .map(|known| reach(vocabulary, text, *known, bos))
@@ -97,14 +94,23 @@ fn reach<'a>(vocabulary: &impl Vocabulary, text: &[u8], known: Known<'a>, bos: O
     boundary
 }
 
+/// The beginning token, where the template does not write it itself.
+fn added_bos(vocabulary: &impl Vocabulary, text: &[u8]) -> Option<TokenId> {
+    vocabulary.bos().filter(|bos| {
+        let spelled = vocabulary.piece(*bos);
+        spelled.is_empty() || !text.starts_with(&spelled)
+    })
+}
+
 /// How many of a prompt's tokens would begin the prompt `text` too, and not all of them: up to the last control
 /// token, at which tokenising always begins anew. Where there is none near the end and `text` begins with all of
 /// the prompt, its own tokens are known to that prompt, and all but one stay.
 pub(crate) fn kept_in(vocabulary: &impl Vocabulary, text: &str, prompt: &[TokenId]) -> usize {
     const NEAR: usize = 64;
+    let bos = added_bos(vocabulary, text.as_bytes());
     let reach = |ends_message| {
         let known = Known { tokens: prompt, ends_message };
-        reach(vocabulary, text.as_bytes(), known, vocabulary.bos()).tokens.len()
+        reach(vocabulary, text.as_bytes(), known, bos).tokens.len()
     };
     let last = prompt.len().saturating_sub(1);
     let boundary = reach(false).min(last);
@@ -293,5 +299,10 @@ mod tests {
         assert_eq!(kept(&text, &long), 200);
         assert_eq!(kept("<s>ab", &long), 1, "unless they are not there");
         assert_eq!(kept("", &[]), 0);
+        // The beginning token is written by the template, or added.
+        let words = Words { bos: true, ..Words::new() };
+        let prompt = words.ids(&["<s>", "Hello", "<u>", "a"]);
+        assert_eq!(kept_in(&words, "<s>Hello<u>b", &prompt), 3);
+        assert_eq!(kept_in(&words, "Hello<u>b", &prompt), 3);
     }
 }

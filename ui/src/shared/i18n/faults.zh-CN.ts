@@ -90,7 +90,10 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     remedy: "选择其他模型，或更新版本的 Reprise。",
   },
   no_backend: { message: "无法从引擎文件夹加载任何计算模块。", remedy: "重新安装 Reprise：引擎缺少文件。" },
-  no_such_device: { message: "这里没有引擎可以使用的这个设备。", remedy: "选择列出的设备，或让 Reprise 自动选择。" },
+  no_such_device: {
+    message: "这里没有引擎可以使用的这个设备。",
+    remedy: "选择列出的设备，或让 Reprise 自动选择。",
+  },
   not_a_bundle: {
     message: "这不是 Reprise 的对话包，没有导入任何内容。",
     remedy: "将对话导出为对话包，再导入该文件。",

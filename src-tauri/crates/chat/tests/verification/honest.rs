@@ -6,12 +6,11 @@ use reprise_chat::challenge::{TOLERANCE, distance, judge, questions};
 use reprise_engine::message::KvType;
 use reprise_engine::state::{Exported, Restored};
 
+use crate::kinds::models;
 use crate::rig::{Dice, Settings, Worker, full, needed, reference, story};
 
 /// Restores of one conversation: into a fresh worker, into one with a larger context, into the one that saved.
 const PLACES: usize = 3;
-/// Conversations that are tried with one set of workers.
-const CONVERSATIONS: usize = 12;
 
 #[derive(Default)]
 struct Seen {
@@ -44,21 +43,25 @@ async fn converse(worker: &Worker, dice: &mut Dice, longest: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn honest_states_are_never_refused() {
     let Some((program, model)) = needed() else { return };
-    let (wanted, longest) = if full() { (2000, 900) } else { (36, 200) };
+    let models = models(&model);
+    let (wanted, longest) = if full() { (2016, 600) } else { (8 * 9, 150) };
+    let conversations = if full() { 12 } else { 3 };
     let mut dice = Dice(20_261_123);
     let mut table: BTreeMap<String, Seen> = BTreeMap::new();
     let mut done = 0;
     while done < wanted {
+        // Each in its turn; the real ones as often as each of the tiny ones.
+        let (name, model) = &models[done / (conversations * PLACES) % models.len()];
         let kv = if dice.below(3) == 0 { KvType::Q8_0 } else { KvType::F16 };
         let threads = 1 + u32::try_from(dice.below(2)).unwrap();
         let n_ctx = 1536 + u32::try_from(dice.below(6)).unwrap() * 256;
         let settings = Settings { kv, ..Settings::of(n_ctx, threads) };
-        let saver = Worker::new(&program, &model, settings).await;
-        let fresh = Worker::new(&program, &model, settings).await;
-        let larger = Worker::new(&program, &model, Settings { n_ctx: n_ctx + 1024, ..settings }).await;
-        let across = Worker::new(&program, &model, Settings { threads: 3 - threads, ..settings }).await;
-        let seen = table.entry(format!("{}, {threads} threads", kv.as_str())).or_default();
-        for _ in 0..CONVERSATIONS {
+        let saver = Worker::new(&program, model, settings).await;
+        let fresh = Worker::new(&program, model, settings).await;
+        let larger = Worker::new(&program, model, Settings { n_ctx: n_ctx + 1024, ..settings }).await;
+        let across = Worker::new(&program, model, Settings { threads: 3 - threads, ..settings }).await;
+        let seen = table.entry(format!("{name}, {}, {threads} threads", kv.as_str())).or_default();
+        for _ in 0..conversations {
             converse(&saver, &mut dice, longest).await;
             let (exported, bytes) = saver.export().await;
             let verdict = |worker: &Worker, restored: &Restored| {
@@ -86,13 +89,13 @@ async fn honest_states_are_never_refused() {
             seen.beyond += u32::from(apart > TOLERANCE);
             seen.furthest = seen.furthest.max(apart);
         }
-        done += CONVERSATIONS * PLACES;
+        done += conversations * PLACES;
         for worker in [saver, fresh, larger, across] {
             worker.engine.shutdown().await;
         }
     }
     println!(
-        "| settings at saving | restored | refused | with other threads | equal | beyond {TOLERANCE} | furthest |"
+        "| model and settings at saving | restored | refused | with other threads | equal | beyond {TOLERANCE} | furthest |"
     );
     println!("|---|---|---|---|---|---|---|");
     for (settings, seen) in &table {

@@ -13,6 +13,7 @@ mod deaths;
 mod folder;
 mod forged;
 mod honest;
+mod kinds;
 mod mutants;
 mod remote;
 #[path = "../../../llama/tests/remote/rig.rs"]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reprise_chat::challenge::Reference;
+use reprise_chat::challenge::{Reference, is_unchanged};
 use reprise_engine::message::{
     ChatMessage, GenerateSpec, KvPlace, KvType, LoadSpec, ModelInfo, Offload, Role, Sampling, TokenId,
 };
@@ -126,6 +126,10 @@ impl Worker {
 
     pub async fn export(&self) -> (Exported, Vec<u8>) {
         let exported = self.engine.export().await.unwrap();
+        if let Some(twice) = &exported.overwritten {
+            is_unchanged(twice).unwrap();
+            self.engine.accept().await.unwrap();
+        }
         let (sink, mut frames) = mpsc::channel::<Vec<u8>>(4);
         let all = whole(exported.table.len);
         let bytes = async {

@@ -5,13 +5,13 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use reprise_chat::history::DataDir;
+use reprise_chat::history::{ConversationId, DataDir, NodeId};
 use reprise_chat::{Ask, ResumePath, TurnOutcome};
 
 use crate::args::{Global, Subject};
 use crate::bench::figures::Figures;
 use crate::bench::memory::Growth;
-use crate::bench::rig::{Rig, Timed, ms, prefill_ms, unexpected};
+use crate::bench::rig::{Rig, Timed, ms, prefill_ms, saved, unexpected};
 use crate::output::{Failure, Out};
 
 /// Replays beside the first reading: they take seconds each.
@@ -84,6 +84,7 @@ pub(super) async fn measure(
             cold.add(&restored(&rig, ask("Cold", run)).await?)?;
         }
     }
+    let branch = branches(&rig, (conversation, node), subject).await?;
     for run in 0..subject.runs {
         rig.end().await;
         rig = Rig::start(global, dir, subject).await?;
@@ -105,6 +106,8 @@ pub(super) async fn measure(
     figures.case("challenge_cold", "ms", cold.challenge);
     let from_start = figures.case("total_from_cold_start", "ms", start.total);
     figures.case("bytes_from_cold_start", "ms", start.bytes);
+    let branch = figures.case("branch_switch", "ms", branch);
+    figures.ratio("branch_switch_over_total", branch / total);
     let file = figures.case("plain_file_read", "ms", file);
     figures.case("state", "MB", vec![state_bytes as f64 / 1e6]);
     figures.case("tokens_restored", "tokens", tokens);
@@ -117,6 +120,26 @@ pub(super) async fn measure(
     figures.ratio("replay_over_cold_start", replay / from_start);
     figures.ratio("bytes_over_unverified", bytes / (file + set));
     Ok(figures)
+}
+
+/// Going back and forth between two branches that have nothing but their beginning in common.
+async fn branches(
+    rig: &Rig,
+    (conversation, node): (ConversationId, NodeId),
+    subject: &Subject,
+) -> Result<Vec<f64>, Failure> {
+    let other = rig.turn(rig.other_beginning(conversation, subject.tokens).await?, 16, true).await?;
+    let mut other = other.turn;
+    saved(&mut other).await?;
+    let mut times = Vec::new();
+    for run in 0..subject.runs {
+        for parent in [node, other.node] {
+            let text = format!("Branch {run}: which day was the best?");
+            let back = restored(rig, Ask::Continue { conversation, parent: Some(parent), text }).await?;
+            times.push(ms(back.ready));
+        }
+    }
+    Ok(times)
 }
 
 async fn restored(rig: &Rig, ask: Ask) -> Result<Timed, Failure> {

@@ -105,6 +105,18 @@ impl Rig {
         Ok((first.conversation, first.node, prefill_ms(&first), saved))
     }
 
+    /// The first message of a conversation, written anew with as many other tokens.
+    pub(super) async fn other_beginning(
+        &self,
+        conversation: ConversationId,
+        tokens: u32,
+    ) -> Result<Ask, Failure> {
+        let text = self.text_of(tokens.saturating_sub(64), 100_000).await?;
+        let first = self.chat.library().with(move |library| library.messages(conversation)).await?;
+        let message = first.first().ok_or_else(|| unexpected("a conversation has no message"))?.id;
+        Ok(Ask::Edit { message, text })
+    }
+
     /// Another conversation takes the live context.
     pub(super) async fn distract(&self) -> Result<(), Failure> {
         let ask = Ask::Begin { text: "What is the time?".to_owned(), system: None };

@@ -10,6 +10,7 @@ mod folders;
 #[path = "../../../llama/tests/worker/gguf.rs"]
 #[allow(dead_code, reason = "it serves the tests of the engine too")]
 mod gguf;
+mod hopping;
 mod kills;
 mod kinds;
 mod library;

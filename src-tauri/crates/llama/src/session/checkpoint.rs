@@ -92,6 +92,11 @@ impl Session<'_> {
         }
     }
 
+    /// What taking a state in the last prompt cost, in milliseconds.
+    pub(super) fn taken_ms(&self) -> Option<f64> {
+        self.taken.as_ref().map(|taken| taken.export_ms)
+    }
+
     pub(super) fn forget_taken(&mut self) {
         if let Some(taken) = self.taken.take() {
             self.shelf.give_back(taken.image);

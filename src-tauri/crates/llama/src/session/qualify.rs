@@ -81,7 +81,8 @@ impl Session<'_> {
         let divergences: Vec<f64> =
             uninterrupted.logits.iter().zip(&restored).map(|(then, now)| divergence(then, now)).collect();
         done.challenge_kl = divergences.first().copied().unwrap_or(f64::MAX);
-        done.mean_kl = divergences.iter().sum::<f64>() / f64::from(done.steps.max(1));
+        // JSON knows no infinity.
+        done.mean_kl = (divergences.iter().sum::<f64>() / f64::from(done.steps.max(1))).min(f64::MAX);
         done.control_kl = uninterrupted.logits.first().map_or(0.0, |then| divergence(then, &control));
         for (then, now) in uninterrupted.logits.iter().zip(&restored) {
             done.max_logit_difference = done.max_logit_difference.max(largest_difference(then, now));
@@ -145,7 +146,11 @@ impl Session<'_> {
                 return Ok(Err(Fault::Cancelled));
             }
             match step(context, end + index, *token) {
-                Ok(found) => logits.push(found),
+                Ok(found) => {
+                    logits.push(found);
+                    // A large model takes seconds for each, and silence would be taken for its end.
+                    reply.send(Event::Prefill { done: count(end + index + 1) });
+                }
                 Err(fault) => return Ok(Err(fault)),
             }
         }
@@ -171,6 +176,7 @@ fn go_on(
         continuation.tokens.push(token);
         token = likeliest(&logits);
         continuation.logits.push(logits);
+        reply.send(Event::Prefill { done: count(end + index + 1) });
     }
     Ok(continuation)
 }
@@ -199,8 +205,8 @@ fn likeliest(logits: &[f32]) -> TokenId {
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
     let pairs = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
-    pairs
-        .fold(0.0, |largest, difference| if difference.is_nan() { f64::MAX } else { largest.max(difference) })
+    let largest = pairs.fold(0.0_f64, |largest, one| if one.is_nan() { f64::MAX } else { largest.max(one) });
+    largest.min(f64::MAX)
 }
 
 /// Kullback-Leibler divergence of the distributions that two sets of logits give, in nats. A number that is
@@ -232,9 +238,11 @@ mod tests {
         assert!(divergence(&p, &p).abs() < 1e-12);
         let shifted = p.map(|logit| logit + 7.0);
         assert!(divergence(&p, &shifted).abs() < 1e-6, "only differences of logits mean anything");
-        for broken in [f32::NAN, f32::INFINITY] {
-            assert!(divergence(&p, &[broken, 0.0, 0.0]) > 1e300);
-            assert!(largest_difference(&p, &[f32::NAN, 0.0, 0.0]) > 1e300);
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let q = [broken, 0.0, 0.0];
+            for far in [divergence(&p, &q), largest_difference(&p, &q)] {
+                assert!(far > 1.0 && far.is_finite(), "{broken}: {far}");
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use reprise_engine::state::{
 
 use super::{Session, count, ms_since};
 use crate::challenge::{self, PROBES};
+use crate::ggml;
 use crate::image;
 
 impl Session<'_> {
@@ -65,6 +66,8 @@ impl Session<'_> {
         ];
         if let Some(offload) = self.loaded.offload() {
             class[0].1.clone_from(&offload.device);
+            // Another card may be known by the same name.
+            class.push(("device_description", ggml::device_description(&offload.device).unwrap_or_default()));
             class.push(("offloaded_layers", offload.layers.min(self.info.n_layer + 1).to_string()));
             class.push(("kv_place", offload.kv.as_str().to_owned()));
         }
@@ -183,6 +186,8 @@ impl Session<'_> {
         self.end_trial();
         self.live.clear();
         let Some(image) = self.shelf.take_received() else {
+            // What was live is not to be found among its cells by the next prompt.
+            self.context = None;
             return Err(Fault::ImageGone);
         };
         let restored = self.restore_from(spec, &image);

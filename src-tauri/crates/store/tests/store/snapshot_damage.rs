@@ -336,7 +336,7 @@ fn the_database_of_something_else_is_set_aside() {
 #[test]
 fn another_version_or_other_tables_are_set_aside() {
     for (sql, why) in [
-        ("PRAGMA user_version = 2", "another version"),
+        ("PRAGMA user_version = 1", "another version"),
         ("CREATE TABLE more (x)", "its tables"),
         ("DROP TABLE manifests", "its tables"),
         ("CREATE TRIGGER t AFTER INSERT ON snapshots BEGIN DELETE FROM chunks; END", "its tables"),
