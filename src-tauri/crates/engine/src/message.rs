@@ -652,6 +652,23 @@ pub struct GenerateSpec {
     pub checkpoint: bool,
 }
 
+impl GenerateSpec {
+    /// An answer to these messages where nothing was computed before and nobody asks for anything else.
+    #[must_use]
+    pub fn new(messages: Vec<ChatMessage>) -> Self {
+        Self {
+            messages,
+            known: Vec::new(),
+            sampling: Sampling::default(),
+            max_tokens: None,
+            stop: Vec::new(),
+            began: 0,
+            also_known: Vec::new(),
+            checkpoint: false,
+        }
+    }
+}
+
 /// The prompt, tokenised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prepared {

@@ -54,6 +54,14 @@ impl Stripe {
 pub struct Pieces(pub Vec<Stripe>);
 
 impl Pieces {
+    /// All of an image of `len` bytes.
+    #[must_use]
+    pub fn whole(len: u64) -> Self {
+        let mut pieces = Self::default();
+        pieces.push(0, len);
+        pieces
+    }
+
     /// Bytes in all.
     #[must_use]
     pub fn bytes(&self) -> u64 {

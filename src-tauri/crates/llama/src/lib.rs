@@ -11,6 +11,7 @@
 pub mod bare;
 mod challenge;
 mod control_text;
+mod decode;
 pub mod desk;
 pub mod ggml;
 mod image;

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_backend::LlamaBackend;
-use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_2::vocab::LlamaVocab;
@@ -21,6 +20,7 @@ use reprise_engine::message::{
 use reprise_engine::state::PromptTokens;
 
 use crate::control_text::ControlText;
+use crate::decode::decode_at;
 use crate::desk::Shelf;
 use crate::log::Captured;
 use crate::long_text::{self, Special, SpecialTexts};
@@ -355,21 +355,14 @@ impl<'m> Session<'m> {
 
     /// Decodes tokens behind the live ones; logits are kept for the last.
     fn decode_batch(&mut self, tokens: &[TokenId]) -> Result<(), Fault> {
-        let failed = |detail: String| Fault::DecodeFailed { detail };
         let Some(context) = &mut self.context else {
             return Err(Fault::NotLoaded);
         };
-        let mut batch = LlamaBatch::new(tokens.len(), 1);
-        for (index, token) in tokens.iter().enumerate() {
-            let position = i32::try_from(self.live.len() + index).map_err(|e| failed(e.to_string()))?;
-            let last = index + 1 == tokens.len();
-            batch.add(LlamaToken(token.0), position, &[0], last).map_err(|e| failed(e.to_string()))?;
-        }
-        if let Err(error) = context.decode(&mut batch) {
+        if let Err(fault) = decode_at(context, self.live.len(), tokens) {
             // Cells of a failed decode can poison later output.
             self.context = None;
             self.live.clear();
-            return Err(failed(error.to_string()));
+            return Err(fault);
         }
         self.live.extend_from_slice(tokens);
         Ok(())

@@ -106,18 +106,11 @@ struct Kept {
 
 async fn give(engine: &EngineHandle, info: &ModelInfo) -> Result<Kept, EngineError> {
     let words = "harbour copper winter lantern violin seven garden thunder paper river ";
+    let content = format!("Repeat this: {}", words.repeat(16));
     let ask = GenerateSpec {
-        messages: vec![ChatMessage {
-            role: Role::User,
-            content: format!("Repeat this: {}", words.repeat(16)),
-        }],
-        known: Vec::new(),
         sampling: Sampling { temperature: 0.0, ..Sampling::default() },
         max_tokens: Some(1),
-        stop: Vec::new(),
-        began: 0,
-        also_known: Vec::new(),
-        checkpoint: false,
+        ..GenerateSpec::new(vec![ChatMessage { role: Role::User, content }])
     };
     let mut answer = engine.generate(ask, watch::channel(false).1).await?;
     loop {
@@ -140,7 +133,7 @@ async fn give(engine: &EngineHandle, info: &ModelInfo) -> Result<Kept, EngineErr
         }
     };
     let (shipped, ()) =
-        tokio::join!(engine.ship(exported.image, vec![whole(exported.table.len)], sink), collect);
+        tokio::join!(engine.ship(exported.image, vec![Pieces::whole(exported.table.len)], sink), collect);
     shipped?;
     let probes = exported.fingerprints.iter().map(|fingerprint| fingerprint.probe.clone()).collect();
     let class = info.state.as_ref().map(|state| state.class.clone()).unwrap_or_default();
@@ -162,7 +155,7 @@ async fn take(engine: &EngineHandle, info: &ModelInfo, kept: &Kept) -> Result<bo
         }
         drop(frames);
     };
-    let (received, ()) = tokio::join!(engine.receive(len, vec![whole(len)], source), feed);
+    let (received, ()) = tokio::join!(engine.receive(len, vec![Pieces::whole(len)], source), feed);
     received?;
     let restored = engine.restore(kept.spec.clone()).await?;
     engine.discard().await?;
@@ -171,10 +164,4 @@ async fn take(engine: &EngineHandle, info: &ModelInfo, kept: &Kept) -> Result<bo
     let same = restored.fingerprints.len() == then.len()
         && restored.fingerprints.iter().zip(then).all(|(now, then)| now.hash == then.hash);
     Ok(restored.fault.is_none() && same && state.class == kept.reference.class)
-}
-
-fn whole(len: u64) -> Pieces {
-    let mut pieces = Pieces::default();
-    pieces.push(0, len);
-    pieces
 }

@@ -131,7 +131,7 @@ impl Worker {
             self.engine.accept().await.unwrap();
         }
         let (sink, mut frames) = mpsc::channel::<Vec<u8>>(4);
-        let all = whole(exported.table.len);
+        let all = Pieces::whole(exported.table.len);
         let bytes = async {
             let mut bytes = Vec::new();
             while let Some(frame) = frames.recv().await {
@@ -165,7 +165,7 @@ impl Worker {
             drop(frames);
         };
         let len = exported.table.len;
-        let (received, ()) = tokio::join!(self.engine.receive(len, vec![whole(len)], source), feed);
+        let (received, ()) = tokio::join!(self.engine.receive(len, vec![Pieces::whole(len)], source), feed);
         received.unwrap();
         let spec = RestoreSpec { tokens: exported.tokens.clone(), table: exported.table.clone(), probes };
         let restored = self.engine.restore(spec).await.unwrap();
@@ -174,23 +174,12 @@ impl Worker {
     }
 }
 
-pub fn whole(len: u64) -> Pieces {
-    let mut pieces = Pieces::default();
-    pieces.push(0, len);
-    pieces
-}
-
 /// One message, answered with one token.
 pub fn asked(text: &str) -> GenerateSpec {
     GenerateSpec {
-        messages: vec![ChatMessage { role: Role::User, content: text.to_owned() }],
-        known: Vec::new(),
         sampling: Sampling { temperature: 0.0, ..Sampling::default() },
         max_tokens: Some(1),
-        stop: Vec::new(),
-        began: 0,
-        also_known: Vec::new(),
-        checkpoint: false,
+        ..GenerateSpec::new(vec![ChatMessage { role: Role::User, content: text.to_owned() }])
     }
 }
 

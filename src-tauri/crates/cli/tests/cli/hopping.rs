@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::dice::Dice;
 use crate::place::{Place, run, text};
 use crate::states::opening;
 
@@ -17,19 +18,6 @@ const STEPS: u32 = 40;
 const LONG: u32 = 200;
 /// Tokens of an answer.
 const ANSWER: u32 = 4;
-
-/// splitmix64 (Steele, Lea and Flood 2014): the same round every time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// One turn as it was taken.
 struct Taken {

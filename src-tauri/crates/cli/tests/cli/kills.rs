@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reprise_chat::history::{History, Holder, ListFilter, Message, MessageState, Role, Timestamp};
 
+use crate::dice::Dice;
 use crate::place::{Place, model, text};
 use crate::processes::{Running, assert_gone};
 
@@ -15,20 +16,6 @@ const KILLS: usize = 100;
 /// Some runs end before their moment comes; the machine is not to blame for more than these.
 const ROUNDS: usize = 160;
 const SEED: u64 = 20_261_123;
-
-/// splitmix64 (Steele, Lea and Flood 2014): the same moments in every run of the test, as far as the
-/// machine allows.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
-    }
-}
 
 /// When to kill: some time after the `nth` line that begins so.
 struct Moment {
@@ -40,7 +27,7 @@ struct Moment {
 impl Moment {
     fn throw(dice: &mut Dice, turns: usize) -> Self {
         // How a line begins, how many of them there may be, milliseconds from there on.
-        let (line, lines, ms) = match dice.below(8) {
+        let (line, lines, ms) = match dice.place(8) {
             0 => ("", 1, 150),
             1 => ("loading ", 10, 30),
             2 => ("kept ", turns, 30),
@@ -49,8 +36,8 @@ impl Moment {
             6 => ("finished ", turns, 5),
             _ => ("[", turns, 5),
         };
-        let nth = dice.below(lines);
-        let wait = Duration::from_millis(ms).mul_f64(dice.below(1000) as f64 / 1000.0);
+        let nth = dice.place(lines);
+        let wait = Duration::from_millis(ms).mul_f64(dice.place(1000) as f64 / 1000.0);
         Self { line, nth, wait }
     }
 
@@ -188,7 +175,7 @@ fn check_as_writer(place: &Place, known: &Acknowledged) {
 /// Starts one or two turns in a new conversation or one of the latest, kills it, looks at everything.
 /// The phase that it was killed in; `None` where it had ended before.
 fn one_round(place: &Place, round: usize, dice: &mut Dice, known: &mut Acknowledged) -> Option<&'static str> {
-    let asked = 1 + dice.below(2);
+    let asked = 1 + dice.place(2);
     let prompts: Vec<String> = (0..asked).map(|n| format!("{round}.{n}: 继续 🦀 go on")).collect();
     let mut command = place.command();
     command.args(["-v", "chat", "--max-tokens", "12", "--model"]).arg(model().unwrap());
@@ -196,8 +183,8 @@ fn one_round(place: &Place, round: usize, dice: &mut Dice, known: &mut Acknowled
         command.args(["--prompt", prompt]);
     }
     let latest = known.conversations.len().min(3);
-    if latest > 0 && dice.below(5) < 3 {
-        let chosen = known.conversations.len() - 1 - dice.below(latest);
+    if latest > 0 && dice.place(5) < 3 {
+        let chosen = known.conversations.len() - 1 - dice.place(latest);
         command.args(["--conversation", &known.conversations[chosen]]);
     }
     let moment = Moment::throw(dice, asked);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bundles;
+mod dice;
 mod engines;
 mod folders;
 #[path = "../../../llama/tests/worker/gguf.rs"]

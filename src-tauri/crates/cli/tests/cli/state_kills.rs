@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use reprise_chat::verify_snapshots;
 use serde_json::Value;
 
+use crate::dice::Dice;
 use crate::place::{Place, column, run, text};
 use crate::processes::{Running, assert_gone, signal_if_there};
 use crate::states::opening;
@@ -18,19 +19,6 @@ const KILLS: u32 = 200;
 const SOAK: u32 = 2_000;
 /// So long at most, unless it is a soak.
 const PATIENCE: Duration = Duration::from_secs(100);
-
-/// splitmix64 (Steele, Lea and Flood 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// The conversation, and what it says next when it is restored and when it is replayed.
 struct Subject<'a> {

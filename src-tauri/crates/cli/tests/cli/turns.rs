@@ -23,7 +23,7 @@ fn a_second_process_goes_on_where_the_first_ended() {
     );
     assert_eq!(
         keys(&first["timing"]),
-        "decode_tok_s decode_tokens load_ms prefill_tok_s prefill_tokens resume_ms ttft_ms"
+        "checkpoint_ms decode_tok_s decode_tokens load_ms prefill_tok_s prefill_tokens resume_ms ttft_ms"
     );
     assert_eq!(keys(&first["saved"]), "bytes_written engine_ms ms new_kv_bytes snapshot state_bytes");
     let id = text(&first["conversation"]);

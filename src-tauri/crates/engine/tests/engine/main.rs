@@ -14,7 +14,7 @@ mod states;
 use std::future::Future;
 use std::time::Duration;
 
-use reprise_engine::message::{ChatMessage, GenerateSpec, LoadSpec, ModelInfo, Role, Sampling};
+use reprise_engine::message::{ChatMessage, GenerateSpec, LoadSpec, ModelInfo, Role};
 use reprise_engine::scripted::ScriptedEngine;
 use reprise_engine::{EngineError, EngineHandle, Generation, GenerationEvent, Limits};
 use tokio::sync::{mpsc, watch};
@@ -39,16 +39,7 @@ fn model() -> LoadSpec {
 }
 
 fn question(text: &str) -> GenerateSpec {
-    GenerateSpec {
-        messages: vec![ChatMessage { role: Role::User, content: text.to_owned() }],
-        known: Vec::new(),
-        sampling: Sampling::default(),
-        max_tokens: None,
-        stop: Vec::new(),
-        began: 0,
-        also_known: Vec::new(),
-        checkpoint: false,
-    }
+    GenerateSpec::new(vec![ChatMessage { role: Role::User, content: text.to_owned() }])
 }
 
 async fn load(engine: &EngineHandle) -> Result<ModelInfo, EngineError> {

@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::token::LlamaToken;
 use reprise_engine::Fault;
 use reprise_engine::message::{CacheKind, Event, TokenId};
 use reprise_engine::qualify::{Qualified, QualifySpec};
 
 use super::{Session, count, ms_since};
 use crate::challenge::{self, PROBES};
+use crate::decode::decode_at;
 use crate::ggml;
 use crate::model::PREFILL_BATCH;
 use crate::outbox::Reply;
@@ -48,7 +47,7 @@ impl Session<'_> {
                 return Err(Fault::Cancelled);
             }
             let from = index * PREFILL_BATCH as usize;
-            decode(&mut context, from, batch)?;
+            decode_at(&mut context, from, batch)?;
             reply.send(Event::Prefill { done: count(from + batch.len()) });
         }
         let mut image = Vec::new();
@@ -182,20 +181,8 @@ fn go_on(
 }
 
 fn step(context: &mut LlamaContext<'_>, position: usize, token: TokenId) -> Result<Vec<f32>, Fault> {
-    decode(context, position, &[token])?;
+    decode_at(context, position, &[token])?;
     Ok(context.get_logits_ith(0).to_vec())
-}
-
-/// Decodes tokens from this position on; logits are kept for the last.
-fn decode(context: &mut LlamaContext<'_>, from: usize, tokens: &[TokenId]) -> Result<(), Fault> {
-    let failed = |detail: String| Fault::DecodeFailed { detail };
-    let mut batch = LlamaBatch::new(tokens.len(), 1);
-    for (index, token) in tokens.iter().enumerate() {
-        let position = i32::try_from(from + index).map_err(|e| failed(e.to_string()))?;
-        let last = index + 1 == tokens.len();
-        batch.add(LlamaToken(token.0), position, &[0], last).map_err(|e| failed(e.to_string()))?;
-    }
-    context.decode(&mut batch).map_err(|error| failed(error.to_string()))
 }
 
 fn likeliest(logits: &[f32]) -> TokenId {

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::token::LlamaToken;
 use reprise_engine::Fault;
 use reprise_engine::message::TokenId;
 use reprise_engine::state::{
@@ -14,6 +12,7 @@ use reprise_engine::state::{
 
 use super::{Session, count, ms_since};
 use crate::challenge::{self, PROBES};
+use crate::decode::decode_at;
 use crate::ggml;
 use crate::image;
 
@@ -329,13 +328,7 @@ impl Session<'_> {
         let Some(mut context) = self.context.take() else {
             return Err(Fault::NotLoaded);
         };
-        let mut batch = LlamaBatch::new(probe.len().max(1), 1);
-        for (index, token) in probe.iter().enumerate() {
-            let position = i32::try_from(end + index).map_err(|e| failed(e.to_string()))?;
-            let last = index + 1 == probe.len();
-            batch.add(LlamaToken(token.0), position, &[0], last).map_err(|e| failed(e.to_string()))?;
-        }
-        context.decode(&mut batch).map_err(|error| failed(error.to_string()))?;
+        decode_at(&mut context, end, probe)?;
         let last = i32::try_from(probe.len()).unwrap_or(0) - 1;
         let fingerprint = challenge::fingerprint(probe, context.get_logits_ith(last));
         if end == 0 {

@@ -176,14 +176,10 @@ pub fn greedy() -> Sampling {
 /// A greedy answer of at most this many tokens.
 pub fn ask(messages: Vec<ChatMessage>, max_tokens: u32) -> GenerateSpec {
     GenerateSpec {
-        messages,
-        known: Vec::new(),
         sampling: greedy(),
         max_tokens: Some(max_tokens),
-        stop: Vec::new(),
         began: 1_720_000_000,
-        also_known: Vec::new(),
-        checkpoint: false,
+        ..GenerateSpec::new(messages)
     }
 }
 
