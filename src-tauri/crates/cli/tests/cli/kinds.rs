@@ -1,15 +1,14 @@
 //! Every kind of model, on the processor and on a device whose memory is another process's: with everything killed and
 //! restarted before each turn, conversations go on as if nothing had happened.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use reprise_chat::engine::PROGRAM;
 use serde_json::Value;
 
 use crate::gguf::Gguf;
+use crate::lost_device::with_device;
 use crate::place::{Place, engine_dir, run, skip, text};
 use crate::remote_rig::{DEVICE, Remote};
 use crate::states::{REASONING, TURNS, is_replayed, is_restored, opening};
@@ -34,16 +33,6 @@ fn gemma() -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none(), "the sliding-window model is missing: `make setup`");
     skip("the sliding-window model is not there; run `make setup`");
     None
-}
-
-/// A folder with an engine that has the device.
-fn with_device(place: &Place, remote: &Remote) -> PathBuf {
-    let folder = place.path("engine");
-    fs::create_dir_all(&folder).unwrap();
-    let mutation = place.path("mutation");
-    fs::write(&mutation, "").unwrap();
-    remote.write_engine(&folder.join(PROGRAM), &mutation);
-    folder
 }
 
 struct Bench<'a> {
@@ -174,24 +163,6 @@ fn a_state_moves_between_processor_and_device() {
     let third = here.chat(TURNS[1], &["--conversation", &id]);
     is_restored(&third);
     assert_eq!(third["token_ids"], alone["turns"][2]["token_ids"]);
-}
-
-/// A device that is gone costs no word, and what it was to compute is said to be missing.
-#[test]
-fn a_device_that_is_gone_is_told_and_the_processor_goes_on() {
-    let Some(place) = Place::with_model() else { return };
-    let Some(mut remote) = Remote::start(engine_dir(), 2) else { return };
-    let engine = with_device(&place, &remote);
-    let model = crate::place::model().unwrap();
-    let there = Bench { place: &place, model: &model, engine: Some(&engine), extra: &["--backend", DEVICE] };
-    let first = there.chat(&opening(), &[]);
-    let id = text(&first["conversation"]).to_owned();
-    remote.kill();
-    run(&mut there.command(&[TURNS[0]], &["--conversation", &id])).failure("no_such_device");
-    let here = Bench { extra: &["--backend", "cpu"], ..there };
-    let second = here.chat(TURNS[0], &["--conversation", &id]);
-    is_restored(&second);
-    assert_eq!(place.messages(&id).len(), 4);
 }
 
 /// Every branch has the state that was kept where it begins.

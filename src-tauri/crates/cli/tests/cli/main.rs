@@ -15,6 +15,7 @@ mod hopping;
 mod kills;
 mod kinds;
 mod library;
+mod lost_device;
 mod models;
 mod place;
 mod processes;

@@ -6,15 +6,17 @@
 //! are offloaded) a blank and their number; beside it, with `.other` behind its name, lies an image of
 //! another conversation. Only rows of K and V are touched: sizes, positions and
 //! layout stay as they should be, so that only a computation can tell. `dies_before` and `dies_after` end the
-//! worker beside llama.cpp's own call.
-
+//! worker beside llama.cpp's own call; `waits_before` and `waits_after` hold it there, from when a file with
+//! `.reached` behind its name appears until somebody takes it away.
 //!
 //! `REPRISE_REMOTE` names a remote device (`tests/remote`) that it has besides, `REPRISE_REMOTE_MODULE` the module that
 //! reaches it.
 
 mod remote;
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use llama_cpp_2::context::LlamaContext;
 use reprise_engine::state::ImageTable;
@@ -58,8 +60,8 @@ struct Mutant {
 }
 
 impl Mutant {
-    /// As a failed assertion in native code does.
-    fn die_if_asked(&self, side: &str, when: &str, bytes: usize) {
+    /// Dies as of a failed assertion in native code, or waits.
+    fn stop_if_asked(&self, side: &str, when: &str, bytes: usize) {
         // A worker that measures an image of one token, while it loads, is not meant.
         if bytes < 1 << 20 {
             return;
@@ -67,6 +69,16 @@ impl Mutant {
         let asked = std::fs::read_to_string(&self.file).unwrap_or_default();
         if asked.trim() == format!("{side} dies_{when}") {
             std::process::abort();
+        }
+        if asked.trim() == format!("{side} waits_{when}") {
+            let reached = Path::new(&self.file).with_extension("reached");
+            if let Err(error) = std::fs::write(&reached, "") {
+                eprintln!("{}: {error}", reached.display());
+                std::process::abort();
+            }
+            while reached.exists() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
     }
 
@@ -90,19 +102,19 @@ impl StateAccess for Mutant {
     }
 
     fn get(&self, context: &LlamaContext<'_>, image: &mut Vec<u8>) -> bool {
-        self.die_if_asked("export", "before", Direct.size(context));
+        self.stop_if_asked("export", "before", Direct.size(context));
         let got = Direct.get(context, image);
         self.mutate("export", image);
-        self.die_if_asked("export", "after", image.len());
+        self.stop_if_asked("export", "after", image.len());
         got
     }
 
     fn set(&self, context: &mut LlamaContext<'_>, image: &[u8]) -> bool {
         let mut image = image.to_vec();
         self.mutate("import", &mut image);
-        self.die_if_asked("import", "before", image.len());
+        self.stop_if_asked("import", "before", image.len());
         let set = Direct.set(context, &image);
-        self.die_if_asked("import", "after", image.len());
+        self.stop_if_asked("import", "after", image.len());
         set
     }
 }
