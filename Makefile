@@ -1,5 +1,5 @@
 # Every entry of the project, one line of truth each. One profile everywhere: llama.cpp is built once.
-.PHONY: run test lint bench soak package setup build page
+.PHONY: run test lint bench soak cuda-module gpu-check package setup build page
 .NOTPARALLEL:
 
 bin := $(or $(CARGO_TARGET_DIR),target)/debug
@@ -22,9 +22,15 @@ bench: setup build ## the figures of docs/PERFORMANCE.md
 	scripts/bench $(bin)/reprise-cli
 	scripts/bench-window
 
-soak: setup build ## kills by the thousand, honest restores, forgeries, calibration: about an hour
+soak: setup build ## kills by the thousand, honest restores, forgeries, calibration: hours
 	REPRISE_SOAK=1 cargo test -p reprise-cli --test cli -- --nocapture killed_while_states hopping
 	REPRISE_VERIFICATION=full cargo test -p reprise-chat --test verification -- --nocapture --test-threads 1
+
+cuda-module: ## ggml's CUDA module, without a GPU or an installed toolkit: about 25 minutes; REPRISE_CUDA_ARCHITECTURES
+	scripts/cuda-module $(REPRISE_CUDA_ARCHITECTURES)
+
+gpu-check: setup build cuda-module ## the table of docs/GPU.md, on a machine with an NVIDIA card
+	scripts/gpu-check
 
 package:
 	@echo "There are no installers yet." >&2; exit 1

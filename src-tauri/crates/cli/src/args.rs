@@ -278,6 +278,8 @@ pub(crate) struct Subject {
     /// Element type of the KV cache
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = KvType::F16)]
     pub(crate) kv_type: KvType,
+    #[command(flatten)]
+    pub(crate) device: Device,
 }
 
 fn number(text: &str) -> Result<f32, String> {

@@ -9,11 +9,11 @@ use reprise_engine::message::{CacheKind, KvPlace, KvType};
 use reprise_engine::qualify::QualifySpec;
 use reprise_store::Timestamp;
 
-use crate::remote_rig::Remote;
+use crate::remote_rig::{DEVICE, Remote};
 use crate::rig::{Settings, Worker, full, needed, target};
 
 /// All layers, and the output.
-const ALL: u32 = 99;
+pub const ALL: u32 = 99;
 
 /// Models of every kind with what they are called: tiny ones with random weights, and the real ones that are here.
 pub fn models(starter: &Path) -> Vec<(String, PathBuf)> {
@@ -23,7 +23,13 @@ pub fn models(starter: &Path) -> Vec<(String, PathBuf)> {
     let tiny = ["dense", "window", "recurrent", "hybrid", "moe", "mla"];
     let mut models: Vec<_> =
         tiny.iter().map(|kind| ((*kind).to_owned(), folder.join(format!("tiny-{kind}.gguf")))).collect();
-    models.push(("SmolLM2-135M".to_owned(), starter.to_owned()));
+    models.extend(real_models(starter));
+    models
+}
+
+/// Those that are here of the real ones.
+pub fn real_models(starter: &Path) -> Vec<(String, PathBuf)> {
+    let mut models = vec![("SmolLM2-135M".to_owned(), starter.to_owned())];
     let gemma = starter.with_file_name("gemma-3-270m.Q4_K_M.gguf");
     if gemma.is_file() {
         models.push(("Gemma-3-270M".to_owned(), gemma));
@@ -45,8 +51,8 @@ async fn every_kind_survives_everywhere() {
     for (name, model) in models(&starter) {
         let real = name.contains('-');
         for kv in [KvType::F16, KvType::Q8_0] {
-            let host = (!real || full()).then_some(Some((ALL, KvPlace::Host)));
-            for offload in [None, Some((ALL, KvPlace::Device))].into_iter().chain(host) {
+            let host = (!real || full()).then_some(Some((DEVICE, ALL, KvPlace::Host)));
+            for offload in [None, Some((DEVICE, ALL, KvPlace::Device))].into_iter().chain(host) {
                 let settings = Settings { kv, offload, ..Settings::of(2048, 2) };
                 let device = offload.map(|_| &remote);
                 let bench = Worker::with(&worker, &model, settings, device).await;
@@ -54,7 +60,7 @@ async fn every_kind_survives_everywhere() {
                 let found = Qualification::of(figures, Timestamp::from_millis(0));
                 let (on, place) = match offload {
                     None => ("processor", "host"),
-                    Some((_, place)) => ("remote device", place.as_str()),
+                    Some((_, _, place)) => ("remote device", place.as_str()),
                 };
                 println!(
                     "| {name} | {} | {on} | {}, {place} | {} | {} | {:.2} MB | {:.4} | {:.1} |",

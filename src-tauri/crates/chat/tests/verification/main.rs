@@ -10,12 +10,13 @@
 
 mod calibration;
 mod deaths;
+mod devices;
 mod folder;
 mod forged;
+mod gpu;
 mod honest;
 mod kinds;
 mod mutants;
-mod remote;
 #[path = "../../../llama/tests/remote/rig.rs"]
 mod remote_rig;
 mod rig;

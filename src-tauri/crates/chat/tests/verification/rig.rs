@@ -13,7 +13,7 @@ use reprise_engine::{EngineHandle, GenerationEvent, Limits};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
-use crate::remote_rig::{DEVICE, Remote, write_engine};
+use crate::remote_rig::{Remote, write_engine};
 
 const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -49,8 +49,8 @@ pub struct Settings {
     pub n_ctx: u32,
     pub threads: u32,
     pub kv: KvType,
-    /// Layers on the remote device, and where their cache lies.
-    pub offload: Option<(u32, KvPlace)>,
+    /// The device, how many layers are on it, and where their cache lies.
+    pub offload: Option<(&'static str, u32, KvPlace)>,
 }
 
 impl Settings {
@@ -65,8 +65,14 @@ pub fn target() -> PathBuf {
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
+/// Where the models are: another folder where this was built on another machine (`scripts/gpu-check`).
+pub fn models_folder() -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
+    std::env::var_os("REPRISE_MODELS").map_or_else(built, PathBuf::from)
+}
+
 pub fn needed() -> Option<(PathBuf, PathBuf)> {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models").join(MODEL);
+    let model = models_folder().join(MODEL);
     let worker = target().join(format!("reprise-engine-mutant{}", std::env::consts::EXE_SUFFIX));
     for (file, remedy) in [(&model, "make setup"), (&worker, "cargo build --workspace")] {
         if !file.is_file() {
@@ -100,7 +106,11 @@ impl Worker {
             n_ctx: Some(settings.n_ctx),
             n_threads: Some(settings.threads),
             kv_type: settings.kv,
-            offload: settings.offload.map(|(layers, kv)| Offload { device: DEVICE.to_owned(), layers, kv }),
+            offload: settings.offload.map(|(device, layers, kv)| Offload {
+                device: device.to_owned(),
+                layers,
+                kv,
+            }),
             ..LoadSpec::new(model)
         };
         let (progress, _unread) = mpsc::channel(1);

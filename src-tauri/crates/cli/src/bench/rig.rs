@@ -47,6 +47,7 @@ impl Rig {
                 args::KvType::F16 => KvType::F16,
                 args::KvType::Q8_0 => KvType::Q8_0,
             },
+            offload: place::offload(&engine, &subject.device).await?,
             ..LoadOptions::default()
         };
         let chat = Chat::new(library, engine.clone(), Arc::new(SystemWorld));

@@ -12,7 +12,7 @@ use reprise_engine::state::{Exported, Restored};
 use reprise_store::Timestamp;
 
 use crate::mutants::{CONTROL, FAULTS};
-use crate::remote_rig::Remote;
+use crate::remote_rig::{DEVICE, Remote};
 use crate::rig::{Settings, Worker, full, needed, reference, story, target};
 
 /// Shares of the 30 layers of the model, in percent, and how many layers they are.
@@ -25,11 +25,11 @@ fn offloaded(layers: u32) -> u32 {
 
 fn settings(tokens: usize, layers: u32, kv: KvPlace) -> Settings {
     let n_ctx = u32::try_from(tokens).unwrap() + 512;
-    Settings { offload: Some((offloaded(layers), kv)), ..Settings::of(n_ctx, 2) }
+    Settings { offload: Some((DEVICE, offloaded(layers), kv)), ..Settings::of(n_ctx, 2) }
 }
 
 /// Whether every bit is equal, and how far the answers are apart.
-fn judged(exported: &Exported, saver: &Worker, bench: &Worker, restored: &Restored) -> (bool, f64) {
+pub fn judged(exported: &Exported, saver: &Worker, bench: &Worker, restored: &Restored) -> (bool, f64) {
     assert_eq!(restored.fault, None, "only the challenge may tell");
     let state = bench.info.state.as_ref().unwrap();
     let then = reference(exported, saver);
@@ -81,11 +81,57 @@ async fn states_survive_on_a_device_with_memory_of_its_own() {
     cpu.engine.shutdown().await;
 }
 
+/// What became of one fault on one side.
 #[derive(Default)]
-struct Row {
-    trials: u32,
-    caught: u32,
-    least: f64,
+pub struct Row {
+    pub trials: u32,
+    pub caught: u32,
+    pub least: f64,
+}
+
+/// A state is kept on one device and restored on another alike, with each fault on each side.
+pub struct Trial<'a> {
+    pub saver: &'a Worker,
+    pub bench: &'a Worker,
+    /// Only so many of the last layers are hit.
+    pub layers: u32,
+}
+
+impl<'a> Trial<'a> {
+    /// Has a conversation ready that cells can be mixed up with.
+    pub async fn prepare(saver: &'a Worker, bench: &'a Worker, layers: u32, tokens: usize) -> Self {
+        saver.say(&story(tokens, 99), Vec::new()).await;
+        let (_, other) = saver.export().await;
+        for worker in [saver, bench] {
+            fs::write(worker.mutation.with_file_name("mutation.other"), &other).unwrap();
+        }
+        Self { saver, bench, layers }
+    }
+
+    /// Every fault once on both sides; `told` gets side, fault, whether it was caught, and the distance.
+    pub async fn run(&self, text: &str, mut told: impl FnMut(&'static str, &'static str, bool, f64)) {
+        let Self { saver, bench, layers } = self;
+        saver.say(text, Vec::new()).await;
+        let (honest, bytes) = saver.export().await;
+        for side in ["import", "export"] {
+            for fault in FAULTS.into_iter().chain([CONTROL, "none"]) {
+                let asked = format!("{fault} {layers}");
+                let (mut exported, mut image) = (honest.clone(), bytes.clone());
+                if side == "export" {
+                    saver.set("export", &asked);
+                    (exported, image) = saver.export().await;
+                    saver.set("-", "-");
+                    bench.set("-", "-");
+                } else {
+                    bench.set("import", &asked);
+                }
+                let restored = bench.restore(&exported, &image).await;
+                let (passed, far) = judged(&exported, saver, bench, &restored);
+                told(side, fault, !passed, far);
+            }
+        }
+        bench.set("-", "-");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,36 +146,17 @@ async fn every_broken_device_is_found_out() {
         let settings = settings(tokens, layers, KvPlace::Device);
         let saver = Worker::with(&worker, &model, settings, Some(there)).await;
         let bench = Worker::with(&worker, &model, settings, Some(here)).await;
-        saver.say(&story(tokens, 99), Vec::new()).await;
-        let (_, other) = saver.export().await;
-        for worker in [&saver, &bench] {
-            fs::write(worker.mutation.with_file_name("mutation.other"), &other).unwrap();
-        }
-        for trial in 0..trials {
-            saver.say(&story(tokens, trial), Vec::new()).await;
-            let (honest, bytes) = saver.export().await;
-            for side in ["import", "export"] {
-                for fault in FAULTS.into_iter().chain([CONTROL, "none"]) {
-                    let asked = format!("{fault} {layers}");
-                    let (mut exported, mut image) = (honest.clone(), bytes.clone());
-                    if side == "export" {
-                        saver.set("export", &asked);
-                        (exported, image) = saver.export().await;
-                        saver.set("-", "-");
-                        bench.set("-", "-");
-                    } else {
-                        bench.set("import", &asked);
-                    }
-                    let restored = bench.restore(&exported, &image).await;
-                    let (passed, far) = judged(&exported, &saver, &bench, &restored);
-                    let row = table
-                        .entry((share, side, fault))
-                        .or_insert_with(|| Row { least: f64::INFINITY, ..Row::default() });
-                    row.trials += 1;
-                    row.caught += u32::from(!passed);
-                    row.least = row.least.min(far);
-                }
-            }
+        let trial = Trial::prepare(&saver, &bench, layers, tokens).await;
+        for number in 0..trials {
+            let told = |side, fault, caught, far| {
+                let row = table
+                    .entry((share, side, fault))
+                    .or_insert_with(|| Row { least: f64::INFINITY, ..Row::default() });
+                row.trials += 1;
+                row.caught += u32::from(caught);
+                row.least = row.least.min(far);
+            };
+            trial.run(&story(tokens, number), told).await;
         }
         for worker in [saver, bench] {
             worker.engine.shutdown().await;
