@@ -152,8 +152,8 @@ impl Moving {
         }
     }
 
-    /// When silence means that the worker hangs; `None` while it waits for somebody here.
-    pub(crate) fn deadline(&self, patience: Duration) -> Option<Instant> {
-        (!self.is_ours()).then(|| self.last_sign + patience)
+    /// When silence means that the worker hangs, unless it is excused until then.
+    pub(crate) fn deadline(&self, patience: Duration) -> Instant {
+        self.last_sign + patience
     }
 }

@@ -190,7 +190,7 @@ impl Supervisor {
         }
         let busy = in_flight.is_some() || self.moving.is_some();
         let watch = (busy && worker.watch_ping.is_none()).then_some(worker.next_watch_ping);
-        let moved = self.moving.as_ref().and_then(|moving| moving.deadline(self.limits.settle));
+        let moved = self.moving.as_ref().map(|moving| moving.deadline(self.limits.settle));
         [pong, watch, moved, in_flight.map(InFlight::deadline)].into_iter().flatten().min()
     }
 
@@ -492,9 +492,7 @@ impl Supervisor {
         let heard = !in_flight.is_some_and(InFlight::is_stalled);
         let ping_lost = heard && worker.oldest_ping().is_some_and(|sent| now >= sent + self.limits.ping);
         let overdue = in_flight.filter(|in_flight| now >= in_flight.deadline());
-        let stuck = self.moving.as_ref().filter(|moving| {
-            heard && moving.deadline(self.limits.settle).is_some_and(|deadline| now >= deadline)
-        });
+        let stuck = self.moving.as_ref().filter(|moving| heard && now >= moving.deadline(self.limits.settle));
         if ping_lost || overdue.is_some() || stuck.is_some() {
             let cancelled = overdue.is_some_and(|in_flight| in_flight.cancel_sent);
             if !worker.link.events.is_empty() && !cancelled {
