@@ -113,8 +113,7 @@ pub fn export(
         product: env!("CARGO_PKG_VERSION"),
         now: world.now(),
     };
-    #[expect(clippy::cast_possible_truncation, reason = "half of the randomness will do for a file's name")]
-    let written = bundle.write(to, overwrite, world.random() as u64)?;
+    let written = bundle.write(to, overwrite)?;
     let (state, left_out) = match (found, written.state_left_out) {
         (Ok(manifest), None) => (Some(moved(&manifest)), None),
         (Ok(_), Some(damage)) => (None, Some(left_out("integrity", damage.to_string()))),

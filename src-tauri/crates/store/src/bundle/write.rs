@@ -1,11 +1,12 @@
 //! Writing a bundle: beside its place first, and under its name only when it is whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::Rows;
 use tar::{Builder, EntryType};
+use tempfile::NamedTempFile;
 
 use crate::bundle::form::{ConversationForm, Header, MessageForm, Part, StateForm, distinct};
 use crate::bundle::{
@@ -13,7 +14,6 @@ use crate::bundle::{
     STATE_LIMIT, chunk_name,
 };
 use crate::data_dir::sync_dir;
-use crate::schema::beside;
 use crate::{
     ChunkToRead, ContentHash, ConversationId, Damage, History, Manifest, Message, SnapshotReader, StoreError,
     Timestamp,
@@ -79,25 +79,25 @@ impl From<io::Error> for Fault {
 
 impl Bundle<'_> {
     /// Writes the bundle, which only its owner may read. A file that is there already is replaced where
-    /// `overwrite` says so, in one step, and else left alone. A state whose chunks cannot be read is left
-    /// out, and said to be. `random` makes the name of the unfinished file.
-    pub fn write(&self, target: &Path, overwrite: bool, random: u64) -> Result<BundleWritten, StoreError> {
+    /// `overwrite` says so, in one step, and else left alone, also where it came while this was written. A
+    /// state whose chunks cannot be read is left out, and said to be.
+    pub fn write(&self, target: &Path, overwrite: bool) -> Result<BundleWritten, StoreError> {
         let failed = |why: String| StoreError::ExportFailed { path: target.to_owned(), why };
-        let allowed = || match fs::symlink_metadata(target) {
-            Ok(there) if there.is_dir() => Err(failed("it is a folder".to_owned())),
-            Ok(_) if !overwrite => Err(StoreError::FileExists { path: target.to_owned() }),
-            _ => Ok(()),
-        };
-        allowed()?;
-        let mut unfinished = Unfinished::create(target, random).map_err(|error| failed(error.to_string()))?;
+        let exists = || StoreError::FileExists { path: target.to_owned() };
+        match fs::symlink_metadata(target) {
+            Ok(there) if there.is_dir() => return Err(failed("it is a folder".to_owned())),
+            Ok(_) if !overwrite => return Err(exists()),
+            _ => {}
+        }
+        let mut unfinished = Unfinished::create(target).map_err(|error| failed(error.to_string()))?;
         let mut left_out = None;
-        let packed = match self.pack(&mut unfinished.file, self.state) {
+        let packed = match self.pack(unfinished.0.as_file_mut(), self.state) {
             Err(Fault::State(damage)) => {
                 left_out = Some(damage);
                 unfinished
                     .begin_anew()
                     .map_err(Fault::Io)
-                    .and_then(|()| self.pack(&mut unfinished.file, None))
+                    .and_then(|()| self.pack(unfinished.0.as_file_mut(), None))
             }
             packed => packed,
         };
@@ -108,8 +108,10 @@ impl Bundle<'_> {
             Fault::State(damage) => failed(damage.to_string()),
             Fault::Io(error) => failed(error.to_string()),
         })?;
-        allowed()?;
-        let bytes = unfinished.publish(target).map_err(|error| failed(error.to_string()))?;
+        let bytes = unfinished.publish(target, overwrite).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(),
+            _ => failed(error.to_string()),
+        })?;
         Ok(BundleWritten { bytes, messages, chunks, state_left_out: left_out })
     }
 
@@ -304,49 +306,59 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-/// A file that gets its name when it is whole, and is gone where it never is.
-struct Unfinished {
-    file: File,
-    path: Option<PathBuf>,
-}
+/// A file that gets its name when it is whole, and is gone where it never is. Only its owner may read it.
+struct Unfinished(NamedTempFile);
 
 impl Unfinished {
-    fn create(target: &Path, random: u64) -> io::Result<Self> {
-        let path = beside(target, &format!(".{random:016x}.part"));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path)?;
-        Ok(Self { file, path: Some(path) })
+    fn create(target: &Path) -> io::Result<Self> {
+        let name = target.file_name().unwrap_or_default();
+        let file = tempfile::Builder::new().prefix(name).suffix(".part").tempfile_in(folder_of(target))?;
+        Ok(Self(file))
     }
 
     fn begin_anew(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0)).map(drop)
+        let file = self.0.as_file_mut();
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0)).map(drop)
     }
 
     /// Returns its length.
-    fn publish(mut self, target: &Path) -> io::Result<u64> {
-        let bytes = self.file.metadata()?.len();
-        self.file.sync_all()?;
-        if let Some(path) = &self.path {
-            fs::rename(path, target)?;
+    fn publish(self, target: &Path, overwrite: bool) -> io::Result<u64> {
+        let bytes = self.0.as_file().metadata()?.len();
+        self.0.as_file().sync_all()?;
+        if overwrite {
+            self.0.persist(target)?;
+        } else {
+            self.0.persist_noclobber(target)?;
         }
-        self.path = None;
-        match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => sync_dir(folder)?,
-            _ => {}
-        }
+        sync_dir(folder_of(target))?;
         Ok(bytes)
     }
 }
 
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // What cannot be removed now was never the file that was asked for.
-            let _ = fs::remove_file(path);
+fn folder_of(target: &Path) -> &Path {
+    match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_came_meanwhile_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.reprise");
+        for (overwrite, kept) in [(false, "precious"), (true, "whole")] {
+            let mut unfinished = Unfinished::create(&target).unwrap();
+            unfinished.0.write_all(b"whole").unwrap();
+            fs::write(&target, "precious").unwrap();
+            let published = unfinished.publish(&target, overwrite);
+            assert_eq!(published.map_err(|error| error.kind()).ok(), overwrite.then_some(5));
+            assert_eq!(fs::read_to_string(&target).unwrap(), kept);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         }
     }
 }

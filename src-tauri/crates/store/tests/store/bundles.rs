@@ -17,7 +17,7 @@ fn write(place: &Place, id: ConversationId) -> Result<(PathBuf, BundleWritten), 
     let file = place.path("a.reprise");
     let bundle =
         Bundle { history: &history, conversation: id, model_hash: None, state: None, product: "test", now };
-    let written = bundle.write(&file, true, 1)?;
+    let written = bundle.write(&file, true)?;
     Ok((file, written))
 }
 
@@ -133,7 +133,7 @@ fn a_state_goes_along_chunk_by_chunk() {
         product: "test",
         now: tick(),
     };
-    let written = bundle.write(&file, false, 1).unwrap();
+    let written = bundle.write(&file, false).unwrap();
     assert_eq!((written.messages, written.chunks, written.state_left_out), (1, 4, None));
     assert!(written.bytes > state.layout.len && written.bytes < state.layout.len + 32_000);
 
