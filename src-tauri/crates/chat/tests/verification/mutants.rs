@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use reprise_chat::challenge::{TOLERANCE, distance, judge, questions};
+use reprise_engine::message::TokenId;
 use reprise_engine::state::{Exported, Restored};
 
 use crate::rig::{self, Settings, Worker, full, needed, story};
 
 /// Faults in which something is lost or mixed up.
-pub const FAULTS: [&str; 14] = [
+pub const FAULTS: [&str; 13] = [
     "all",
     "k_only",
     "v_only",
@@ -21,10 +22,12 @@ pub const FAULTS: [&str; 14] = [
     "first_64_positions",
     "32_positions_in_the_middle",
     "last_position",
-    "one_row_of_one_layer",
     "shifted_by_one",
     "other_conversation",
 ];
+/// Faults so small that a computation may not show them: an answer has only so many bits, and a row that it hardly looks at
+/// moves none of them.
+const SMALL: [&str; 2] = ["one_row_of_one_layer", "32_rows_of_one_layer"];
 /// No fault at all.
 pub const CONTROL: &str = "rows_swapped_alike";
 
@@ -127,6 +130,47 @@ async fn every_broken_backend_is_found_out() {
     for ((tokens, side, fault), row) in &table {
         if FAULTS.contains(fault) {
             assert_eq!(row.caught, row.trials, "{fault} on {side} at {tokens} tokens went unnoticed");
+        }
+    }
+}
+
+/// Where the challenge ends: what one probe and both of them tell of the smallest faults.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_smallest_faults_are_told_as_far_as_a_computation_can() {
+    let Some((worker, model)) = needed() else { return };
+    let (lengths, trials): (&[usize], usize) = if full() { (&[300, 1000, 4000], 20) } else { (&[300], 1) };
+    println!("| tokens | fault | caught by the probe that is asked | by either of the two |");
+    println!("|---|---|---|---|");
+    for tokens in lengths {
+        let settings = Settings::of(u32::try_from(*tokens).unwrap() + 512, 2);
+        let saver = Worker::new(&worker, &model, settings).await;
+        let bench = Worker::new(&worker, &model, settings).await;
+        let mut caught: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for trial in 0..trials {
+            saver.say(&story(*tokens, trial), Vec::new()).await;
+            let (exported, image) = saver.export().await;
+            let reference = rig::reference(&exported, &saver);
+            let state = bench.info.state.as_ref().unwrap();
+            let asked = questions(&reference, &state.class, &state.controls);
+            for fault in SMALL.into_iter().chain(["none"]) {
+                bench.set("import", fault);
+                let restored = bench.restore(&exported, &image).await;
+                assert_eq!(restored.fault, None, "only the challenge may tell");
+                let differs = |probe: &[TokenId]| {
+                    let then = exported.fingerprints.iter().find(|then| then.probe == probe).unwrap();
+                    restored.fingerprints.iter().any(|now| now.probe == probe && now.hash != then.hash)
+                };
+                let (one, either) = caught.entry(fault).or_default();
+                *one += u32::from(asked.iter().any(|probe| differs(probe)));
+                *either += u32::from(exported.fingerprints.iter().any(|then| differs(&then.probe)));
+            }
+        }
+        for (fault, (one, either)) in &caught {
+            println!("| {tokens} | {fault} | {one}/{trials} | {either}/{trials} |");
+        }
+        assert_eq!(caught["none"], (0, 0), "an honest state was refused");
+        for bench in [saver, bench] {
+            bench.engine.shutdown().await;
         }
     }
 }

@@ -149,6 +149,9 @@ fn apply(fault: &str, last: Option<usize>, table: &ImageTable, image: &mut [u8],
         "32_positions_in_the_middle" => zero(image, &|_, _, row| (rows / 2..rows / 2 + 32).contains(&row)),
         "last_position" => zero(image, &|_, _, row| row + 1 == rows),
         "one_row_of_one_layer" => zero(image, &|layer, k, row| layer == layers / 2 && !k && row == rows / 2),
+        "32_rows_of_one_layer" => {
+            zero(image, &|layer, _, row| layer == layers / 2 && (rows / 2..rows / 2 + 32).contains(&row));
+        }
         "shifted_by_one" => {
             for region in regions() {
                 for row in (1..rows).rev() {
