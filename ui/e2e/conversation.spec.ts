@@ -58,12 +58,23 @@ test("the view follows the answer, lets go when somebody scrolls up, and does no
   await expect(newest).toHaveCount(0);
 });
 
+test("a view that moved by itself goes on following: nobody scrolled", async ({ page }) => {
+  await open(page, { language: "en", rate: 400, ...long });
+  await ask(page);
+  await expect(page.locator("article.it").last()).toContainText("goes on for a while. A sentence");
+  // As a list does whose lines turn out shorter than they were taken for.
+  await log(page).evaluate((box) => (box.scrollTop -= 300));
+  await expect.poll(() => distance(page)).toBeLessThan(8);
+  await expect(page.getByRole("button", { name: "Jump to the newest" })).toHaveCount(0);
+});
+
 test("somebody who reads further up is left there, whatever the turn goes through", async ({ page }) => {
   await open(page, { language: "en", messages: 40, rate: 2000, hold: "reading", answer: "Done." });
   await ask(page);
   await expect(page.getByText("2,540 done")).toBeVisible();
   await expect.poll(() => distance(page)).toBeLessThan(8);
-  await log(page).evaluate((box) => (box.scrollTop -= 900));
+  await log(page).hover();
+  await page.mouse.wheel(0, -900);
   await expect(page.getByRole("button", { name: "Jump to the newest" })).toBeVisible();
   await page.evaluate(() => window.__fake?.release());
   await expect(page.getByRole("button", { name: "Send (Enter)" })).toBeVisible();
