@@ -287,6 +287,19 @@ impl HistoryWriter {
         })
     }
 
+    /// Shows the branch that ends at this message, whatever follows it: the next message begins another
+    /// branch there. The conversation keeps its place in the list.
+    pub fn jump_to(&mut self, node: NodeId) -> Result<(), StoreError> {
+        self.change(|tx| {
+            let conversation = crate::message::find(tx, node)?.conversation;
+            tx.execute(
+                "UPDATE conversations SET active_leaf = ?2 WHERE id = ?1",
+                params![conversation, node],
+            )?;
+            Ok(())
+        })
+    }
+
     /// Moves the conversation to the top of the list.
     pub fn touch(&mut self, id: ConversationId, now: Timestamp) -> Result<(), StoreError> {
         self.change(|tx| touch(tx, id, now))

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ffi::ErrorCode;
+use rusqlite::ffi::{self, ErrorCode};
 
 use crate::{Holder, Timestamp};
 
@@ -149,8 +149,8 @@ pub enum StoreError {
         /// Bytes that are to stay free.
         keep_free: u64,
     },
-    /// A state was not saved, because the disk filled up.
-    #[error("The state was not saved: the disk is full. No message is affected.")]
+    /// The disk filled up. Removing takes room, too: for the journal.
+    #[error("The disk is full: saved states can be neither added nor removed. No message is affected.")]
     SnapshotsFull {
         /// The smaller budget in bytes that holds from now on.
         budget_shrunk: Option<u64>,
@@ -363,13 +363,19 @@ impl StoreError {
 /// The file that SQLite's own error codes speak of: they carry no path.
 const HISTORY: &str = "history.db";
 
+/// No space is left, perhaps only for the small file that connections share, of which SQLite tells as of a
+/// failing disk.
+pub(crate) const fn is_disk_full(failure: ffi::Error) -> bool {
+    matches!(failure.code, ErrorCode::DiskFull) || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::Error as E;
         let detail = error.to_string();
         match &error {
             E::SqliteFailure(failure, _) => match failure.code {
-                ErrorCode::DiskFull => Self::DiskFull,
+                _ if is_disk_full(*failure) => Self::DiskFull,
                 ErrorCode::SystemIoFailure => Self::Disk { detail },
                 ErrorCode::ReadOnly => Self::ReadOnly { path: HISTORY.into(), source: None },
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {

@@ -4,9 +4,9 @@
 //! - [`DataDir`] knows where each file lies; [`WriterLock`] lets one process at a time write there.
 //! - [`History`] reads, beside a live writer too; [`HistoryWriter`] adds every change. A change that
 //!   returns `Ok` is on the disk; one that returns an error changed nothing.
-//! - `conversation`, `message`, `answer`, `search`, `draft`, `preference` and `known_model` each hold a
-//!   table's SQL, its row types and its queries; `schema` strings their SQL into versions and upgrades
-//!   older files, after a backup.
+//! - `conversation`, `message`, `answer`, `search`, `draft`, `preference`, `known_model`, `receipt`,
+//!   `checkpoint` and `choice` each hold a table's SQL, its row types and its queries; `schema` strings their
+//!   SQL into versions and upgrades older files, after a backup. `instructions` copies a branch.
 //! - [`SnapshotStore`] writes saved states and [`SnapshotReader`] reads them, in chunks cut by [`Split`];
 //!   `snapshots` says which of its modules holds what.
 //! - [`Bundle`] writes a conversation and its state as one file, [`BundleFile`] reads one, which is trusted
@@ -20,18 +20,22 @@
 
 mod answer;
 mod bundle;
+mod checkpoint;
+mod choice;
 mod conversation;
 mod data_dir;
 mod draft;
 mod error;
 mod history;
 mod id;
+mod instructions;
 mod integrity;
 mod known_model;
 mod lock;
 mod message;
 mod preference;
 mod purge;
+mod receipt;
 mod schema;
 mod search;
 mod snapshots;
@@ -42,6 +46,8 @@ pub use bundle::form::PackedState;
 pub use bundle::import::ImportedText;
 pub use bundle::read::{BundleContents, BundleFile};
 pub use bundle::write::{Bundle, BundleWritten};
+pub use checkpoint::NamedCheckpoint;
+pub use choice::ConversationChoices;
 pub use conversation::{
     Conversation, ConversationSummary, ListFilter, ListPart, ModelRef, NewConversation, TitleSource,
 };
@@ -54,6 +60,7 @@ pub use known_model::KnownModel;
 pub use lock::{Holder, WriterLock};
 pub use message::{Message, MessageState, NewMessage, Notice, Role};
 pub use purge::PurgeReport;
+pub use receipt::KeptReceipts;
 pub use schema::list_backups;
 pub use search::SearchHit;
 pub use snapshots::budget::{Budget, FreeDisk, Pruned};
@@ -65,6 +72,7 @@ pub use snapshots::layout::{
     CHUNK_LIMIT, CHUNK_TARGET, ChunkSpec, Layout, LayoutFault, PARTS_LIMIT, Region, Span, Split, gather,
     scatter,
 };
+pub use snapshots::listing::{Brief, ListedSnapshot, SnapshotOrder};
 pub use snapshots::manifest::{Chunk, Manifest, NewSnapshot, PREFIX_TOKENS};
 pub use snapshots::reader::{ChunkToRead, SnapshotInfo, SnapshotReader, SnapshotState};
 pub use snapshots::save::{Begun, Save, Saved};

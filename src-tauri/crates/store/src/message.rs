@@ -1,7 +1,7 @@
 //! Messages: nodes of a conversation's tree. Nothing is overwritten but a title, a place in the
 //! tree, or an answer that is still being written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -241,21 +241,7 @@ impl History {
 
     /// The messages from the root of its branch down to `node`, both included.
     pub fn path_to(&self, node: NodeId) -> Result<Vec<Message>, StoreError> {
-        // UNION, not UNION ALL: ends also where a damaged file holds a circle.
-        let mut path = self.messages_where(
-            "WITH RECURSIVE path (id, parent) AS (
-                 SELECT id, parent FROM messages WHERE id = ?1
-                 UNION
-                 SELECT m.id, m.parent FROM messages m JOIN path ON m.id = path.parent
-             )
-             SELECT m.* FROM path JOIN messages m ON m.id = path.id",
-            [node],
-        )?;
-        if path.is_empty() {
-            return Err(not_found(node));
-        }
-        order_by_parent(&mut path, node);
-        Ok(path)
+        path_to(&self.conn, node)
     }
 
     /// The branch that is shown: from the root to the active leaf. Empty where there is none.
@@ -292,25 +278,35 @@ impl History {
     }
 
     /// The versions beside each message of `path`, itself included, oldest first: all of its role that
-    /// follow the same message.
+    /// follow the same message. What is said first in the conversation, behind whichever system prompt or
+    /// behind none, counts as following the same.
     pub fn versions_along(&self, path: &[Message]) -> Result<Vec<Vec<NodeId>>, StoreError> {
         let Some(conversation) = path.first().map(|message| message.conversation) else {
             return Ok(Vec::new());
         };
+        let prompts = self.system_prompts(conversation)?;
+        let place = |parent: Option<NodeId>, role: Role| (parent.filter(|id| !prompts.contains(id)), role);
         // One look at the tree, not one a message.
         let mut statement = self
             .conn
             .prepare_cached("SELECT parent, role, id FROM messages WHERE conversation = ?1 ORDER BY seq")?;
         let mut beside: HashMap<(Option<NodeId>, Role), Vec<NodeId>> =
-            path.iter().map(|message| ((message.parent, message.role), Vec::new())).collect();
+            path.iter().map(|message| (place(message.parent, message.role), Vec::new())).collect();
         let mut rows = statement.query([conversation])?;
         while let Some(row) = rows.next()? {
-            if let Some(versions) = beside.get_mut(&(row.get(0)?, row.get(1)?)) {
+            if let Some(versions) = beside.get_mut(&place(row.get(0)?, row.get(1)?)) {
                 versions.push(row.get(2)?);
             }
         }
-        let of = |message: &Message| beside.get(&(message.parent, message.role)).cloned();
+        let of = |message: &Message| beside.get(&place(message.parent, message.role)).cloned();
         Ok(path.iter().map(|message| of(message).unwrap_or_default()).collect())
+    }
+
+    fn system_prompts(&self, conversation: ConversationId) -> Result<HashSet<NodeId>, StoreError> {
+        let sql = "SELECT id FROM messages WHERE conversation = ?1 AND role = 'system'";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map([conversation], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The end of the branch below `node` that was added to last; `node` itself where nothing follows.
@@ -331,11 +327,50 @@ impl History {
         newest.ok_or_else(|| not_found(node))
     }
 
-    fn messages_where(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Message>, StoreError> {
+    /// Each message of a conversation with the one that it follows. No text is read.
+    pub fn parents(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<HashMap<NodeId, Option<NodeId>>, StoreError> {
+        let sql = "SELECT id, parent FROM messages WHERE conversation = ?1";
         let mut statement = self.conn.prepare_cached(sql)?;
-        let rows = statement.query_map(params, Message::from_row)?;
+        let rows = statement.query_map([conversation], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    fn messages_where(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Message>, StoreError> {
+        messages_where(&self.conn, sql, params)
+    }
+}
+
+fn messages_where(
+    conn: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Result<Vec<Message>, StoreError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params, Message::from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The messages from the root of its branch down to `node`, both included.
+pub(crate) fn path_to(conn: &Connection, node: NodeId) -> Result<Vec<Message>, StoreError> {
+    // UNION, not UNION ALL: ends also where a damaged file holds a circle.
+    let mut path = messages_where(
+        conn,
+        "WITH RECURSIVE path (id, parent) AS (
+             SELECT id, parent FROM messages WHERE id = ?1
+             UNION
+             SELECT m.id, m.parent FROM messages m JOIN path ON m.id = path.parent
+         )
+         SELECT m.* FROM path JOIN messages m ON m.id = path.id",
+        [node],
+    )?;
+    if path.is_empty() {
+        return Err(not_found(node));
+    }
+    order_by_parent(&mut path, node);
+    Ok(path)
 }
 
 /// Puts a path in order, root first, by following the parents up from `leaf`.
@@ -358,22 +393,7 @@ impl HistoryWriter {
                 require_follows(tx, parent, new.conversation, new.role)?;
             }
             let created = new.id.created();
-            tx.execute(
-                "INSERT INTO messages
-                     (id, conversation, parent, role, text, text_hash, state, created, finished)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
-                params![
-                    new.id,
-                    new.conversation,
-                    new.parent,
-                    new.role,
-                    new.text,
-                    hash(&new.text),
-                    MessageState::Complete,
-                    created,
-                ],
-            )?;
-            search::put_message(tx, new.id, &new.text)?;
+            insert(tx, new, created)?;
             show(tx, new.conversation, new.id, created)?;
             find(tx, new.id)
         })
@@ -393,6 +413,26 @@ impl HistoryWriter {
             Ok(())
         })
     }
+}
+
+/// Adds a whole message and its entry in the index.
+pub(crate) fn insert(tx: &Transaction<'_>, new: &NewMessage, created: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO messages
+             (id, conversation, parent, role, text, text_hash, state, created, finished)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+        params![
+            new.id,
+            new.conversation,
+            new.parent,
+            new.role,
+            new.text,
+            hash(&new.text),
+            MessageState::Complete,
+            created,
+        ],
+    )?;
+    search::put_message(tx, new.id, &new.text)
 }
 
 pub(crate) fn hash(text: &str) -> [u8; 32] {

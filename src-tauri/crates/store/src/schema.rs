@@ -9,7 +9,10 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use crate::data_dir::{private_dir, private_file, sync_dir};
-use crate::{DataDir, StoreError, Timestamp, conversation, draft, known_model, message, preference, search};
+use crate::{
+    DataDir, StoreError, Timestamp, checkpoint, choice, conversation, draft, known_model, message,
+    preference, receipt, search,
+};
 
 /// One upgrade: the SQL of each table that it touches, in order.
 pub(crate) type Step = &'static [&'static str];
@@ -19,6 +22,7 @@ pub(crate) const RELEASED: &[Step] = &[
     &[APPLICATION, conversation::V1, message::V1, search::V1],
     &[draft::V2, preference::V2, known_model::V2],
     &[message::V3],
+    &[receipt::V4, checkpoint::V4, choice::V4, preference::V4],
 ];
 
 /// `RPRS`: tells Reprise's files from any other SQLite database.

@@ -6,6 +6,7 @@
 //!   nothing passes for whole that is not: first the seal, then the sense, then every piece.
 //! - `store` is the writer, `budget` decides what goes when there is too much, `verify` looks at all.
 //! - `db`, `opening` and `key` hold the file, what becomes of a damaged one, and the secret of the seals.
+//! - `listing` gives parts of the list, and what a mark in a list of conversations is made from.
 //! - `file_hash` names model files by their content, `notes` keeps what was found out about them.
 
 pub(crate) mod budget;
@@ -16,6 +17,7 @@ pub(crate) mod find;
 pub(crate) mod hash;
 pub(crate) mod key;
 pub(crate) mod layout;
+pub(crate) mod listing;
 pub(crate) mod manifest;
 pub(crate) mod notes;
 pub(crate) mod opening;

@@ -10,6 +10,7 @@ const RELEASED_HASHES: &[&str] = &[
     "9f8d88b000f6ac91673ebba8e31712ff0efaec1618b522f74f60081bad2a96b7",
     "f421f3be1bc9df18f76288dcbfde0d2bacfc3f98ded1a34b21252ef0bd67d76a",
     "9924e89ef07c5f16d038b1e0ba79816341104ddf1dc215fc05f81b1174020fb6",
+    "f9005ed0f15ef0b4d907d86afdb7357002733a501722c715b521230d96db3e2e",
 ];
 
 #[test]
@@ -32,6 +33,7 @@ fn a_library_of_the_first_version_opens_with_all_it_holds() {
     assert!(writer.opening().backup.is_some());
     assert_eq!(writer.list(crate::ListFilter::default()).unwrap()[0].title, "kept");
     assert_eq!(writer.draft(None).unwrap(), "");
+    assert_eq!(writer.snapshot_budget().unwrap(), None);
     assert!(writer.integrity_check().unwrap().is_ok());
     drop(writer);
     assert_eq!(place.version(), version_of(RELEASED));

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::OptionalExtension;
-
 use crate::snapshots::db::PAGE_BYTES;
 use crate::snapshots::store::SnapshotStore;
 use crate::{SnapshotId, StoreError};
@@ -17,6 +15,9 @@ const DEFAULT_KEEP_FREE: u64 = 2_000_000_000;
 
 /// Pages given back to the disk in one step: 8 MiB.
 const VACUUM_PAGES: u64 = 128;
+
+/// Snapshots that are picked at once to be evicted.
+const LOOKED_AHEAD: usize = 32;
 
 /// Unused pages that are kept for the next save: 64 MiB.
 const SPARE_PAGES: u64 = 1024;
@@ -75,16 +76,18 @@ impl SnapshotStore {
         &self.budget
     }
 
-    /// Puts another budget in force and makes room for it.
-    pub fn set_budget(&mut self, budget: Budget) -> Result<Pruned, StoreError> {
-        self.budget = budget;
+    /// Puts another budget in force and makes room for it. With one of zero nothing but pinned snapshots is
+    /// kept, and nothing is saved.
+    pub fn set_budget(&mut self, bytes: u64) -> Result<Pruned, StoreError> {
+        self.budget.bytes = bytes;
         let pruned = self.prune(self.budget.bytes)?;
         self.give_back_space(u64::MAX)?;
         Ok(pruned)
     }
 
     /// Evicts whole snapshots until all together take at most `bytes`: quarantined ones first, then the
-    /// least recently used; never pinned ones. Each goes in a transaction of its own.
+    /// least recently used; never pinned ones. Each goes in a transaction of its own, so that no more go than
+    /// have to; where all have to, many go in one.
     pub fn prune(&mut self, bytes: u64) -> Result<Pruned, StoreError> {
         self.make_room(bytes, None)
     }
@@ -94,25 +97,42 @@ impl SnapshotStore {
         let before = self.total_bytes()?;
         let mut pruned = Pruned::default();
         let mut used = before;
-        while used > bytes {
+        if used > bytes && self.collect_orphans(usize::MAX)? > 0 {
             // Left behind by saves that did not finish: nothing is lost with them.
-            let orphans = self.collect_orphans(usize::MAX)?;
-            if orphans == 0 {
-                let Some(id) = self.least_wanted(spare)? else { break };
-                self.remove(&[id])?;
-                self.collect_orphans(usize::MAX)?;
-                pruned.evicted.push(id);
-            }
             used = self.total_bytes()?;
+        }
+        // Where nothing may stay there is no looking after each whether it was enough.
+        let at_once = if bytes == 0 { LOOKED_AHEAD } else { 1 };
+        while used > bytes {
+            let next = self.least_wanted(spare)?;
+            if next.is_empty() {
+                break;
+            }
+            for some in next.chunks(at_once) {
+                if used <= bytes {
+                    break;
+                }
+                self.remove(some)?;
+                self.collect_orphans(usize::MAX)?;
+                pruned.evicted.extend(some);
+                used = self.total_bytes()?;
+            }
         }
         pruned.bytes = before.saturating_sub(used);
         Ok(pruned)
     }
 
-    fn least_wanted(&self, spare: Option<SnapshotId>) -> Result<Option<SnapshotId>, StoreError> {
-        let sql = "SELECT id FROM snapshots WHERE NOT pinned AND id IS NOT ?1
-                   ORDER BY state = 'ready', last_used, seq LIMIT 1";
-        self.db.read(|conn| Ok(conn.prepare_cached(sql)?.query_row([spare], |row| row.get(0)).optional()?))
+    /// The next to go, in their order: finding them means a look at all.
+    fn least_wanted(&self, spare: Option<SnapshotId>) -> Result<Vec<SnapshotId>, StoreError> {
+        let sql = format!(
+            "SELECT id FROM snapshots WHERE NOT pinned AND id IS NOT ?1
+             ORDER BY state = 'ready', last_used, seq LIMIT {LOOKED_AHEAD}"
+        );
+        self.db.read(|conn| {
+            let mut statement = conn.prepare_cached(&sql)?;
+            let rows = statement.query_map([spare], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Makes room in the budget for `bytes` more, or says why there is none.

@@ -10,6 +10,7 @@ use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::StoreError;
+use crate::error::is_disk_full;
 
 /// `RPSN`: tells this file from any other SQLite database, and from `history.db`.
 pub(crate) const APPLICATION_ID: u32 = 0x5250_534E;
@@ -113,6 +114,8 @@ impl From<StoreError> for Fault {
 pub(crate) struct Db {
     conn: Connection,
     path: PathBuf,
+    /// Whether there is no file, so that nothing can be kept.
+    absent: bool,
 }
 
 impl Db {
@@ -120,7 +123,7 @@ impl Db {
     pub(crate) fn open_writing(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags).map_err(|error| explain(path, &error))?;
-        let db = Self { conn, path: path.to_owned() };
+        let db = Self { conn, path: path.to_owned(), absent: false };
         // Where the file itself may not be written, SQLite opens it for reading and says nothing.
         if db.read(|conn| Ok(conn.is_readonly(rusqlite::MAIN_DB)?))? {
             return Err(StoreError::ReadOnly { path: path.to_owned(), source: None });
@@ -143,24 +146,32 @@ impl Db {
     pub(crate) fn open_reading(path: &Path) -> Result<Self, StoreError> {
         let conn = crate::schema::open_reading(path).map_err(|error| match error {
             error @ StoreError::ReadOnly { .. } => error,
+            StoreError::DiskFull => StoreError::SnapshotsFull { budget_shrunk: None },
             error => StoreError::Snapshots {
                 damaged: matches!(error, StoreError::Damaged { .. }),
                 detail: error.to_string(),
             },
         })?;
-        let db = Self { conn, path: path.to_owned() };
+        let db = Self { conn, path: path.to_owned(), absent: false };
         db.configure()?;
         db.read(|conn| Ok(conn.pragma_update(None, "query_only", true)?))?;
         Ok(db)
     }
 
-    /// An empty database in memory, for reading where there is no file.
-    pub(crate) fn nothing() -> Result<Self, StoreError> {
-        let path = PathBuf::from(":memory:");
-        let conn = Connection::open_in_memory().map_err(|error| explain(&path, &error))?;
-        let db = Self { conn, path };
-        db.read(|conn| Ok(conn.execute_batch(SCHEMA)?))?;
+    /// An empty database in memory, for reading where there is no file at `path`.
+    pub(crate) fn absent(path: &Path) -> Result<Self, StoreError> {
+        let conn = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
+        let db = Self { conn, path: path.to_owned(), absent: true };
+        db.read(|conn| {
+            conn.execute_batch(SCHEMA)?;
+            Ok(conn.pragma_update(None, "query_only", true)?)
+        })?;
         Ok(db)
+    }
+
+    /// Whether it stands for a file that is not there.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent
     }
 
     /// Fills an empty file with the schema.
@@ -268,7 +279,7 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let detail = error.to_string();
     let damaged = match error {
         E::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DiskFull => return StoreError::SnapshotsFull { budget_shrunk: None },
+            _ if is_disk_full(*failure) => return StoreError::SnapshotsFull { budget_shrunk: None },
             ErrorCode::ReadOnly => return StoreError::ReadOnly { path: path.to_owned(), source: None },
             // The system's doing, or another program's. Anything else is in the file.
             ErrorCode::PermissionDenied

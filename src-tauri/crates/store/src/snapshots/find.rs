@@ -12,7 +12,7 @@ use crate::snapshots::reader::{SnapshotReader, state_of};
 use crate::{ConversationId, NodeId, SnapshotId, SnapshotState, StoreError};
 
 /// How many of the conversation's own snapshots are compared with the prompt: the most recent ones.
-const OWN: u32 = 128;
+pub(crate) const OWN: u32 = 128;
 
 /// How many of other conversations with the same beginning. A common system prompt may be the
 /// beginning of thousands, and all of those share the same rows of it.

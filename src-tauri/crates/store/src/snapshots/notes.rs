@@ -1,9 +1,11 @@
 //! What was found out about models and machines and is worth keeping: small facts by name, sealed, so that
 //! a changed file cannot make one machine's findings pass for another's. As rebuildable as all of this file.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::types::Value as Stored;
+use rusqlite::{OptionalExtension, params, params_from_iter};
 use serde_json::Value;
 
+use crate::snapshots::db::Db;
 use crate::snapshots::hash::Tag;
 use crate::snapshots::key::Key;
 use crate::{SnapshotReader, SnapshotStore, StoreError};
@@ -73,4 +75,48 @@ impl SnapshotReader {
 
 fn seal(key: &Key, name: &str, value: &str) -> Tag {
     key.seal("reprise: note", &[name.as_bytes(), value.as_bytes()])
+}
+
+/// What was found out about models and their files, as it is stored: it outlives the snapshots where the file is
+/// begun anew. The seals go with it.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    notes: Vec<Vec<Stored>>,
+    file_hashes: Vec<Vec<Stored>>,
+}
+
+impl Findings {
+    pub(crate) fn of(db: &Db) -> Result<Self, StoreError> {
+        let all = |sql: &str| {
+            db.read(|conn| {
+                let mut statement = conn.prepare(sql)?;
+                let columns = statement.column_count();
+                let rows =
+                    statement.query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+        };
+        Ok(Self {
+            notes: all("SELECT name, value, tag FROM notes")?,
+            file_hashes: all("SELECT path, stamp, hash, tag FROM file_hashes")?,
+        })
+    }
+
+    pub(crate) fn put(self, db: &mut Db) -> Result<(), StoreError> {
+        db.change(|tx| {
+            for (sql, rows) in [
+                ("INSERT OR IGNORE INTO notes (name, value, tag) VALUES (?1, ?2, ?3)", self.notes),
+                (
+                    "INSERT OR IGNORE INTO file_hashes (path, stamp, hash, tag) VALUES (?1, ?2, ?3, ?4)",
+                    self.file_hashes,
+                ),
+            ] {
+                let mut insert = tx.prepare(sql)?;
+                for row in rows {
+                    insert.execute(params_from_iter(row))?;
+                }
+            }
+            Ok(())
+        })
+    }
 }

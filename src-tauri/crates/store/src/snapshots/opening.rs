@@ -120,7 +120,7 @@ fn open_checked(path: &Path) -> Result<Db, StoreError> {
 
 /// Nothing but our own tables: no view, no trigger that a stranger put there.
 pub(crate) fn check_schema(db: &Db) -> Result<(), StoreError> {
-    if schema_of(db)? == schema_of(&Db::nothing()?)? {
+    if schema_of(db)? == schema_of(&Db::absent(Path::new(":memory:"))?)? {
         return Ok(());
     }
     let detail = "its tables are not the ones that Reprise makes".to_owned();
@@ -178,6 +178,28 @@ pub(crate) fn remove_set_aside(dir: &DataDir) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Deletes the file and its journal. Returns the bytes that the two took.
+pub(crate) fn delete(path: &Path) -> Result<u64, StoreError> {
+    let mut taken = 0;
+    for file in [path, &beside(path, "-wal")] {
+        // Emptied first: what a reader still has open would hold its space until it is closed. The reader finds
+        // damage. The third file is mapped into its memory, and must not shrink.
+        match File::options().write(true).open(file) {
+            Ok(file) => {
+                taken += file.metadata().map_or(0, |meta| meta.len());
+                // Not everywhere can a file in use be emptied; removing it is what counts.
+                let _ = file.set_len(0);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io(file, error)),
+        }
+    }
+    // Before its journal: a file without one would pass for an earlier state of itself.
+    remove(path)?;
+    remove_journal(path)?;
+    Ok(taken)
 }
 
 fn remove_journal(path: &Path) -> Result<(), StoreError> {

@@ -52,7 +52,7 @@ pub struct SnapshotInfo {
     pub identity: ContentHash,
     /// When it was taken.
     pub created: Timestamp,
-    /// When it was last saved or restored.
+    /// When it was last saved or restored; where the clock was set back, just after every use before.
     pub last_used: Timestamp,
     /// Whether it may be used.
     pub state: SnapshotState,
@@ -104,7 +104,7 @@ impl SnapshotReader {
 
     fn with_key(dir: &DataDir, key: Option<Key>) -> Result<Self, StoreError> {
         let path = dir.snapshots_db();
-        let db = if path.exists() { Db::open_reading(&path)? } else { Db::nothing()? };
+        let db = if path.exists() { Db::open_reading(&path)? } else { Db::absent(&path)? };
         check_schema(&db)?;
         Ok(Self { db, dir: dir.clone(), key })
     }
@@ -146,6 +146,13 @@ impl SnapshotReader {
             let rows = statement.query_map([], |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
+    }
+
+    /// How many snapshots there are, and how many of them are pinned.
+    pub fn counts(&self) -> Result<(u32, u32), StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(pinned), 0) FROM snapshots";
+        self.db
+            .read(|conn| Ok(conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?))
     }
 
     /// Bytes that snapshots take on the disk, their descriptions and the space between them included.

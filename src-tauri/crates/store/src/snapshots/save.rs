@@ -10,7 +10,7 @@ use crate::snapshots::db::{Fault, PAGE_BYTES};
 use crate::snapshots::hash::ChunkHash;
 use crate::snapshots::layout::CHUNK_LIMIT;
 use crate::snapshots::manifest::{NewSnapshot, Written, identity_hash, prefix_hash};
-use crate::snapshots::store::{SnapshotStore, remove_one};
+use crate::snapshots::store::{SnapshotStore, moment_of_use, remove_one};
 use crate::{SnapshotId, StoreError};
 
 /// Bytes of chunks that are stored in one transaction.
@@ -80,6 +80,10 @@ impl SnapshotStore {
         let budget = self.budget.bytes;
         if bytes > budget / 2 {
             return Ok(Begun::TooLarge { bytes, budget });
+        }
+        // There was no room for a file when the last one was deleted.
+        if self.db.is_absent() {
+            self.begin_anew()?;
         }
         self.require_disk(0)?;
         let protected = self.protect();
@@ -235,7 +239,7 @@ const AFTER_SAVE_BYTES: u64 = 64 << 20;
 const FIND: &str = "SELECT id FROM chunks WHERE hash = ?1";
 
 /// Returns for each chunk its id, and whether it is new.
-fn put(tx: &Transaction<'_>, batch: &[(ChunkHash, &[u8])]) -> Result<Vec<(i64, bool)>, Fault> {
+pub(super) fn put(tx: &Transaction<'_>, batch: &[(ChunkHash, &[u8])]) -> Result<Vec<(i64, bool)>, Fault> {
     let mut find = tx.prepare_cached(FIND)?;
     let mut name = tx.prepare_cached("INSERT INTO chunks (hash, bytes, refs) VALUES (?1, ?2, 0)")?;
     let mut keep = tx.prepare_cached("INSERT INTO chunk_data (id, data) VALUES (?1, ?2)")?;
@@ -251,7 +255,7 @@ fn put(tx: &Transaction<'_>, batch: &[(ChunkHash, &[u8])]) -> Result<Vec<(i64, b
 }
 
 /// Returns how many different chunks the snapshot has.
-fn insert(
+pub(super) fn insert(
     tx: &Transaction<'_>,
     new: &NewSnapshot,
     written: &Written,
@@ -281,7 +285,7 @@ fn insert(
     }
     let sql = "INSERT INTO snapshots (id, conversation, node, identity, prefix, n_tokens, key_name, tag,
                    bytes, created, last_used, state, pinned)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, 'ready', 0)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'ready', 0)";
     let seq = tx.prepare_cached(sql)?.insert(params![
         new.id,
         new.conversation,
@@ -293,6 +297,7 @@ fn insert(
         tag,
         new.layout.len,
         new.created,
+        moment_of_use(tx, new.created)?,
     ])?;
     tx.prepare_cached("INSERT INTO manifests (seq, manifest) VALUES (?1, ?2)")?
         .execute(params![seq, written.manifest])?;

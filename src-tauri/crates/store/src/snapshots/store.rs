@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
-use crate::snapshots::db::Fault;
+use crate::snapshots::db::{Db, Fault};
 use crate::snapshots::key::{Key, KeyFile, make_private};
+use crate::snapshots::notes::Findings;
 use crate::snapshots::opening::{self, Opened};
 use crate::snapshots::reader::SnapshotReader;
 use crate::snapshots::save::Protected;
@@ -103,13 +104,18 @@ impl SnapshotStore {
         Ok((store, opening))
     }
 
-    /// Notes that a snapshot was used.
+    /// Deletes the file of snapshots without opening it, which takes room, too: for where it cannot be opened.
+    /// No store of it may be open. Returns the bytes that went.
+    pub fn discard(writer: &HistoryWriter) -> Result<u64, StoreError> {
+        let dir = writer.data_dir();
+        opening::remove_set_aside(dir)?;
+        opening::delete(&dir.snapshots_db())
+    }
+
+    /// Notes that a snapshot was used: after all others, also where the clock was set back.
     pub fn touch(&mut self, id: SnapshotId, now: Timestamp) -> Result<(), StoreError> {
-        self.update_one(
-            id,
-            "UPDATE snapshots SET last_used = max(last_used, ?2) WHERE id = ?1",
-            params![id, now],
-        )
+        let when = self.db.read(|conn| moment_of_use(conn, now))?;
+        self.update_one(id, "UPDATE snapshots SET last_used = ?2 WHERE id = ?1", params![id, when])
     }
 
     /// Keeps a snapshot from being used, because of what happened when it was. It is the first to be evicted.
@@ -156,9 +162,38 @@ impl SnapshotStore {
         self.erase("conversation = ?1", params![conversation])
     }
 
-    /// Erases all snapshots, pinned ones too.
+    /// Erases all snapshots, pinned ones too. Where the file cannot be written, because the disk is full or it
+    /// is damaged, the whole file goes and an empty one is begun; saves that are going on are then refused.
     pub fn clear(&mut self) -> Result<Dropped, StoreError> {
-        self.erase("TRUE", [])
+        if self.db.is_absent() {
+            self.begin_anew()?;
+        }
+        let snapshots = self.count("FROM snapshots").unwrap_or_default();
+        match self.erase("TRUE", []) {
+            Err(error @ (StoreError::SnapshotsFull { .. } | StoreError::Snapshots { .. })) => {
+                tracing::warn!(%error, "snapshots could not be erased one by one; their file is deleted");
+                let bytes = self.begin_anew()?;
+                opening::remove_set_aside(&self.dir)?;
+                Ok(Dropped { snapshots, bytes, journal_erased: true })
+            }
+            result => result,
+        }
+    }
+
+    /// Deletes the file and begins an empty one, which keeps what was found out about models. Returns the bytes
+    /// that went. Where there is no room even for an empty one, nothing is kept until there is.
+    pub(crate) fn begin_anew(&mut self) -> Result<u64, StoreError> {
+        let path = self.dir.snapshots_db();
+        let findings = Findings::of(&self.reader.db).unwrap_or_default();
+        self.saves.clear();
+        // Closed first: what is open cannot be deleted everywhere.
+        self.reader.db = Db::absent(&path)?;
+        let deleted = opening::delete(&path);
+        self.reader.db = opening::open_or_begin(&self.dir, Timestamp::default())?.db;
+        if let Err(error) = findings.put(&mut self.reader.db) {
+            tracing::warn!(%error, "what was found out about models is found out again");
+        }
+        deleted
     }
 
     fn erase(&mut self, which: &str, values: impl rusqlite::Params) -> Result<Dropped, StoreError> {
@@ -222,6 +257,16 @@ impl SnapshotStore {
         self.saves.push(Arc::downgrade(&protected));
         protected
     }
+}
+
+/// The moment of a use: later than every use before, so that what was used last stays last to go, and is found
+/// first, also where the clock was set back.
+pub(crate) fn moment_of_use(conn: &Connection, now: Timestamp) -> Result<Timestamp, Fault> {
+    let mut statement = conn.prepare_cached("SELECT max(last_used) FROM snapshots")?;
+    // What is no moment in a damaged file is no reason not to save.
+    let last: Option<i64> = statement.query_row([], |row| Ok(row.get(0).ok()))?;
+    let next = last.map_or(0, |last| last.saturating_add(1));
+    Ok(now.max(Timestamp::from_millis(u64::try_from(next).unwrap_or_default())))
 }
 
 /// Deletes orphans after the chunk `after`; returns how many, and where to go on from.

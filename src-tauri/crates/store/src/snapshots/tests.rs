@@ -1,4 +1,6 @@
-//! What needs the connection's own settings.
+//! What needs the connection's own settings, or many snapshots in a moment.
+
+mod many;
 
 use std::sync::Arc;
 
@@ -136,7 +138,7 @@ fn the_handles_can_go_to_another_thread() {
 
 #[test]
 fn what_sqlite_reports_is_never_told_as_the_history() {
-    let db = Db::nothing().unwrap();
+    let db = Db::absent(std::path::Path::new("snapshots.db")).unwrap();
     let error = db.read(|conn| Ok(conn.execute("DROP TABLE nothing", [])?)).unwrap_err();
     assert_eq!(error.code(), "snapshots_damaged");
     assert!(!error.to_string().contains("history"), "{error}");

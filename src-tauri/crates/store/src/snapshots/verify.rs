@@ -128,7 +128,7 @@ impl SnapshotReader {
         self.db.read(|conn| Ok(conn.prepare_cached(sql)?.query_row([id], |row| row.get(0))?))
     }
 
-    fn count(&self, from: &str) -> Result<usize, StoreError> {
+    pub(crate) fn count(&self, from: &str) -> Result<usize, StoreError> {
         let count: i64 = self
             .db
             .read(|conn| Ok(conn.query_row(&format!("SELECT count(*) {from}"), [], |row| row.get(0))?))?;

@@ -1,6 +1,6 @@
-//! Drafts, preferences, known models, and the parts of lists and trees that a window asks for.
+//! Drafts, preferences, choices, known models, and the parts of lists and trees that a window asks for.
 
-use reprise_store::{ModelId, NodeId, Role, StoreError};
+use reprise_store::{ConversationChoices, ModelId, NodeId, Role, StoreError};
 
 use crate::support::{Place, answer, begin, new_message, say, texts, tick};
 
@@ -36,6 +36,46 @@ fn preferences_are_one_value() {
         writer.save_preferences(&value).unwrap();
         assert_eq!(writer.preferences().unwrap(), Some(value));
     }
+}
+
+#[test]
+fn a_conversation_has_choices_of_its_own() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let (one, two) = (begin(&mut writer, "one"), begin(&mut writer, "two"));
+    let replay = ConversationChoices { always_replay: true, ..ConversationChoices::default() };
+    let cpu = ConversationChoices { always_cpu: true, ..ConversationChoices::default() };
+    assert_eq!(writer.choices(one).unwrap(), ConversationChoices::default());
+    writer.choose(one, replay).unwrap();
+    writer.choose(two, replay).unwrap();
+    writer.choose(two, cpu).unwrap();
+    drop(writer);
+    let mut writer = place.writer();
+    assert_eq!([one, two].map(|id| writer.choices(id).unwrap()), [replay, cpu]);
+    writer.purge(one).unwrap();
+    assert_eq!(writer.choices(one).unwrap(), ConversationChoices::default());
+    let error = writer.choose(one, replay).unwrap_err();
+    assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
+    assert!(writer.integrity_check().unwrap().is_ok());
+}
+
+/// It stands beside the messages: `snapshots.db` is a cache.
+#[test]
+fn the_budget_of_snapshots_outlives_them() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    assert_eq!(writer.snapshot_budget().unwrap(), None);
+    writer.set_snapshot_budget(Some(20_000_000_000)).unwrap();
+    writer.set_snapshot_budget(Some(0)).unwrap();
+    drop(crate::states::open(&writer));
+    drop(writer);
+    std::fs::remove_file(place.data().snapshots_db()).unwrap();
+    assert_eq!(place.reader().snapshot_budget().unwrap(), Some(0));
+    let mut writer = place.writer();
+    writer.set_snapshot_budget(Some(u64::MAX)).unwrap();
+    assert_eq!(writer.snapshot_budget().unwrap(), Some(i64::MAX as u64));
+    writer.set_snapshot_budget(None).unwrap();
+    assert_eq!(writer.snapshot_budget().unwrap(), None);
 }
 
 #[test]

@@ -25,7 +25,12 @@ fn secret_conversation(writer: &mut HistoryWriter) -> ConversationId {
     done.receipt = Some(serde_json::json!({ "about": SECRETS[2] }));
     done.tokens = Some(tokens(SECRETS[3]));
     writer.finish_answer(a, &done).unwrap();
-    say(writer, id, Some(a), &format!("short {}", SECRETS[3]));
+    let last = say(writer, id, Some(a), &format!("short {}", SECRETS[3]));
+    for n in 0..10 {
+        writer.keep_receipt(a, tick(), &serde_json::json!({ "n": n, "about": SECRETS[1] })).unwrap();
+    }
+    writer.name_checkpoint(last, SECRETS[0], tick()).unwrap();
+    writer.name_checkpoint(last, SECRETS[2], tick()).unwrap();
     writer.rename(id, &format!("renamed {}", SECRETS[1]), TitleSource::Custom).unwrap();
     let kept = begin(writer, "kept too");
     say(writer, kept, None, &"ordinary words ".repeat(300));

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use reprise_store::{Begun, Budget, SnapshotId, SnapshotStore};
+use reprise_store::{Begun, Budget, SnapshotId, SnapshotOrder, SnapshotStore};
 
 use crate::states::{KEY, State, assert_clean, assert_is, budget, conversation, open, save, try_save};
 use crate::support::{Place, tick};
@@ -95,9 +95,34 @@ fn the_newest_stays_even_where_it_alone_is_too_much() {
         store.put_chunks(&mut going_on, &[(hash, &bytes)]).unwrap();
     }
     // The user chooses a smaller budget in the middle of a save.
-    assert_eq!(store.set_budget(budget(500_000)).unwrap().evicted, [first]);
+    assert_eq!(store.set_budget(500_000).unwrap().evicted, [first]);
     assert_eq!(store.commit(going_on, &new).unwrap().evicted, []);
     assert_is(&store, new.id, &second);
+    assert_clean(&store);
+}
+
+#[test]
+fn a_budget_of_zero_keeps_nothing_that_is_not_pinned() {
+    let place = Place::new();
+    let writer = place.writer();
+    let mut store = open(&writer);
+    let two = [1, 2].map(|n| save(&mut store, conversation(n), &state(n)).id);
+    store.pin(two[0]).unwrap();
+    assert_eq!(store.set_budget(0).unwrap().evicted, [two[1]]);
+    assert_eq!(store.prune(0).unwrap().evicted, []);
+    // A pinned one is still good, and nothing is written.
+    assert_is(&store, two[0], &state(1));
+    let begun = store.begin_save(1).unwrap();
+    assert!(matches!(begun, Begun::TooLarge { bytes: 1, budget: 0 }), "{begun:?}");
+    store.unpin(two[0]).unwrap();
+    assert_eq!(store.prune(0).unwrap().evicted, [two[0]]);
+    assert_eq!((ids(&store), store.page(SnapshotOrder::Size, 0, 10).unwrap()), (vec![], (vec![], 0)));
+    assert_clean(&store);
+    drop(store);
+    // So it opens, and a larger one saves again.
+    let (mut store, _) = SnapshotStore::open(&writer, budget(0), KEY, tick()).unwrap();
+    assert_eq!(store.set_budget(10_000_000).unwrap().evicted, []);
+    save(&mut store, conversation(1), &state(1));
     assert_clean(&store);
 }
 
