@@ -4,8 +4,11 @@ pub mod conversations;
 pub mod drafts;
 pub mod models;
 pub mod outside;
+pub mod qualifications;
+pub mod resumes;
 pub mod settings;
 pub mod start;
+pub mod storage;
 pub mod turns;
 
 use std::sync::Arc;

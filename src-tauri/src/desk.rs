@@ -1,11 +1,12 @@
 //! What this instance works with: library, engine and use-cases, opened once, beside the window.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reprise_chat::engine::{EngineFolder, EngineHandle, Limits};
-use reprise_chat::history::DataDir;
+use reprise_chat::history::{ConversationId, DataDir};
 use reprise_chat::{
-    Chat, Library, LoadOptions, SamplingOptions, Snapshots, SystemWorld, TurnRequest, World, doctor,
+    Chat, ChatError, Library, LoadOptions, OpenRequest, SamplingOptions, Snapshots, SystemWorld, Trigger,
+    TurnRequest, World, doctor,
 };
 use reprise_protocol::{Ask, Settings};
 use std::sync::Arc;
@@ -81,16 +82,51 @@ impl Desk {
         Ok(TurnRequest {
             ask: wire::turn::ask(ask, &settings)?,
             model: model.path.into(),
-            load: LoadOptions {
-                n_ctx: settings.n_ctx,
-                n_threads: self.threads().await,
-                ..LoadOptions::default()
-            },
+            load: self.load_with(&settings).await,
             sampling: SamplingOptions { temperature: settings.temperature, ..SamplingOptions::default() },
             max_tokens: None,
             stop: Vec::new(),
             snapshots: true,
         })
+    }
+
+    /// An opening as the chosen model and the settings would have it; `None` where no model is chosen.
+    pub async fn open_request(
+        &self,
+        conversation: ConversationId,
+        trigger: Trigger,
+    ) -> Result<Option<OpenRequest>, Refusal> {
+        let load = self.load_options().await?;
+        let model = self.chosen_model().await?;
+        Ok(model.map(|model| OpenRequest { conversation, model, load, snapshots: true, trigger }))
+    }
+
+    /// The file of the chosen model.
+    pub async fn chosen_model(&self) -> Result<Option<PathBuf>, Refusal> {
+        match self.library().chosen_model().await {
+            Ok(model) => Ok(Some(model.path.into())),
+            Err(ChatError::NoModel) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How a model is loaded as the settings are.
+    pub async fn load_options(&self) -> Result<LoadOptions, Refusal> {
+        Ok(self.load_with(&self.settings().await?).await)
+    }
+
+    async fn load_with(&self, settings: &Settings) -> LoadOptions {
+        LoadOptions {
+            n_ctx: settings.n_ctx,
+            n_threads: self.threads().await,
+            kv_type: wire::model::kv_type(settings.kv_type),
+            ..LoadOptions::default()
+        }
+    }
+
+    /// The folder of all data.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     async fn threads(&self) -> Option<u32> {

@@ -16,6 +16,7 @@ pub async fn watch(hub: Arc<Hub>) {
     let mut activity = hub.activity();
     let mut deaths = status.borrow().deaths;
     let mut told = None;
+    let mut loaded = None;
     loop {
         let now = status.borrow_and_update().clone();
         activity.mark_unchanged();
@@ -25,6 +26,12 @@ pub async fn watch(hub: Arc<Hub>) {
             hub.tell(AppEvent::EngineLost { error: lost(&EngineError::Died(death.clone())) });
         }
         deaths = now.deaths;
+        // Another model, or none, fits other states.
+        let now = now.loaded.map(|loaded| loaded.spec);
+        if loaded != now {
+            hub.tell(AppEvent::Marks);
+            loaded = now;
+        }
         let engine = view(&hub, desk).await;
         if told.as_ref() != Some(&engine) {
             hub.tell(AppEvent::Engine { engine: engine.clone() });

@@ -31,6 +31,8 @@ pub struct Hub {
     /// The page that listens; a reloaded one takes the place of the one before. Held for one send.
     listener: Mutex<Option<Channel<AppEvent>>>,
     activity: watch::Sender<Activity>,
+    /// Ends the check of snapshots that goes on. Held for one exchange.
+    check: Mutex<watch::Sender<bool>>,
 }
 
 impl Hub {
@@ -39,6 +41,7 @@ impl Hub {
             desk: SetOnce::new(),
             listener: Mutex::default(),
             activity: watch::Sender::new(Activity::None),
+            check: Mutex::new(watch::Sender::new(true)),
         }
     }
 
@@ -82,6 +85,19 @@ impl Hub {
             *now = activity;
             changed
         });
+    }
+
+    /// A check of snapshots begins; it ends soon once this holds `true`. One that goes on ends.
+    pub fn begin_check(&self) -> watch::Receiver<bool> {
+        let (stop, stopped) = watch::channel(false);
+        let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *check, stop).send_replace(true);
+        stopped
+    }
+
+    /// Ends the check of snapshots that goes on.
+    pub fn stop_check(&self) {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner).send_replace(true);
     }
 
     /// To watch what turns make the engine do.

@@ -13,6 +13,7 @@ mod hub;
 mod instance;
 mod place;
 mod refusal;
+mod resumes;
 mod turns;
 mod window;
 mod wire;
@@ -68,9 +69,29 @@ pub fn run() -> Result<(), tauri::Error> {
             commands::conversations::rename_conversation,
             commands::conversations::trash_conversations,
             commands::conversations::restore_conversations,
+            commands::conversations::choose_for_conversation,
+            commands::conversations::change_instructions,
+            commands::conversations::name_checkpoint,
+            commands::conversations::remove_checkpoint,
+            commands::conversations::jump_to,
             commands::conversations::search,
             commands::turns::take_turn,
             commands::turns::stop_turn,
+            commands::resumes::resume_conversation,
+            commands::resumes::stop_resume,
+            commands::resumes::marks,
+            commands::resumes::outlook,
+            commands::storage::storage,
+            commands::storage::list_snapshots,
+            commands::storage::set_snapshot_budget,
+            commands::storage::pin_snapshot,
+            commands::storage::drop_snapshot,
+            commands::storage::clear_snapshots,
+            commands::storage::verify_snapshots,
+            commands::storage::stop_verify,
+            commands::storage::show_data_folder,
+            commands::qualifications::qualifications,
+            commands::qualifications::qualify,
             commands::drafts::save_draft,
             commands::drafts::count_tokens,
             commands::models::pick_model,
@@ -117,6 +138,17 @@ async fn tell_what_is_not_saved(hub: &Hub) {
     }
 }
 
+/// What is kept may open at once, and what made room for it does not any more.
+async fn tell_what_is_saved(hub: &Hub) {
+    let Some(desk) = hub.open_desk() else { return };
+    let mut news = desk.chat.states_kept();
+    while let Some(kept) = news.recv().await {
+        let conversation = kept.conversation.to_string();
+        hub.tell(AppEvent::Saved { conversation, at: wire::conversation::millis(kept.at) });
+        hub.tell(AppEvent::Marks);
+    }
+}
+
 /// Beside the window: a long history, or one that must be upgraded first, does not hold it up.
 fn open_desk(app: &App, dir: Result<reprise_chat::history::DataDir, Refusal>) {
     use tauri::Manager;
@@ -134,7 +166,9 @@ fn open_desk(app: &App, dir: Result<reprise_chat::history::DataDir, Refusal>) {
             }
         });
         let teller = Arc::clone(&hub);
-        tauri::async_runtime::spawn(async move { tell_what_is_not_saved(&teller).await });
+        tauri::async_runtime::spawn(async move {
+            tokio::join!(tell_what_is_not_saved(&teller), tell_what_is_saved(&teller));
+        });
         engine_watch::watch(hub).await;
     });
 }

@@ -2,4 +2,7 @@
 
 pub mod conversation;
 pub mod model;
+pub mod qualification;
+pub mod resume;
+pub mod storage;
 pub mod turn;

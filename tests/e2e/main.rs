@@ -13,6 +13,7 @@ mod ends;
 mod faults;
 mod hostile_text;
 mod machine;
+mod opening;
 mod outside;
 mod place;
 mod processes;

@@ -66,6 +66,7 @@ pub struct Place {
     name: &'static str,
     machine: &'static Machine,
     folder: TempDir,
+    model: PathBuf,
     display: String,
     threads: Threads,
     port: u16,
@@ -78,15 +79,20 @@ pub struct Place {
 impl Place {
     /// `None`, and said so, where this machine lacks something.
     pub fn new(name: &'static str) -> Option<Self> {
-        Self::with_threads(name, Threads::Sleeping)
+        Self::with_threads(name, Threads::Sleeping, false)
+    }
+
+    /// The same with a model file that the test may change.
+    pub fn with_a_model_of_its_own(name: &'static str) -> Option<Self> {
+        Self::with_threads(name, Threads::Sleeping, true)
     }
 
     /// For what is measured: threads wait for one another as everywhere outside the tests.
     pub fn for_measuring(name: &'static str) -> Option<Self> {
-        Self::with_threads(name, Threads::AsUsual)
+        Self::with_threads(name, Threads::AsUsual, false)
     }
 
-    fn with_threads(name: &'static str, threads: Threads) -> Option<Self> {
+    fn with_threads(name: &'static str, threads: Threads, own_model: bool) -> Option<Self> {
         let machine = machine()?;
         let cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
@@ -94,10 +100,15 @@ impl Place {
             fs::create_dir(folder.path().join(part)).unwrap();
         }
         stand_in_for_the_browser(folder.path());
+        let mut model = machine.model.clone();
+        if own_model {
+            model = folder.path().join("own.gguf");
+            fs::copy(&machine.model, &model).unwrap();
+        }
         let (display, kept_display) = start_display(machine);
         let port = free_port();
         let mut driver = Command::new(&machine.driver);
-        environment(&mut driver, folder.path(), &display, machine, threads);
+        environment(&mut driver, folder.path(), &display, (machine, &model), threads);
         let driver = driver
             .arg(format!("--port={port}"))
             .stdin(Stdio::null())
@@ -109,6 +120,7 @@ impl Place {
             name,
             machine,
             folder,
+            model,
             display,
             threads,
             port,
@@ -128,6 +140,11 @@ impl Place {
         self.root().join("data")
     }
 
+    /// The model that the app is offered.
+    pub fn model(&self) -> &Path {
+        &self.model
+    }
+
     pub fn display(&self) -> &str {
         &self.display
     }
@@ -135,7 +152,7 @@ impl Place {
     /// Any program in the surroundings of this place.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        environment(&mut command, self.root(), &self.display, self.machine, self.threads);
+        environment(&mut command, self.root(), &self.display, (self.machine, &self.model), self.threads);
         command.stdin(Stdio::null());
         command
     }
@@ -210,7 +227,13 @@ fn stand_in_for_the_browser(root: &Path) {
 }
 
 /// Nothing of whoever runs the tests reaches the app, but for what is named here.
-fn environment(command: &mut Command, root: &Path, display: &str, machine: &Machine, threads: Threads) {
+fn environment(
+    command: &mut Command,
+    root: &Path,
+    display: &str,
+    (machine, model): (&Machine, &Path),
+    threads: Threads,
+) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let paths = std::env::split_paths(&path);
     command
@@ -228,7 +251,7 @@ fn environment(command: &mut Command, root: &Path, display: &str, machine: &Mach
         .env("LANG", "C.UTF-8")
         .env("REPRISE_DATA_DIR", root.join("data"))
         .env("REPRISE_ENGINE_DIR", &machine.engine_dir)
-        .env("REPRISE_STARTER_MODEL", &machine.model)
+        .env("REPRISE_STARTER_MODEL", model)
         // Without it the window cannot be driven (tauri-driver sets it, and does little else on Linux).
         .env("TAURI_WEBVIEW_AUTOMATION", "true")
         .env(MARK, root);

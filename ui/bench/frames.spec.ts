@@ -48,3 +48,28 @@ test("scrolling a conversation of 5,000 messages", async ({ page }) => {
   for (let at = 0; at < 120; at += 1) await page.mouse.wheel(0, -300);
   await report(page, "scrolling");
 });
+
+test("reading a conversation of 2,000 messages, and hopping between conversations that open instantly", async ({
+  page,
+}) => {
+  await page.goto("/?messages=2000&opening=no_snapshot&replay_ms=4000&language=en");
+  await expect(page.getByRole("progressbar")).toBeVisible();
+  await startFrames(page);
+  await expect(page.locator(".openings .receipt")).toBeVisible({ timeout: 20_000 });
+  await report(page, "reading");
+
+  await page.goto("/?messages=2000&opening=restored&language=en");
+  const rows = [
+    "Why does the CSV import drop rows?",
+    "Letter to the landlord",
+    "Guitar tuner: pitch detection",
+  ];
+  await expect(page.locator(".openings .receipt")).toBeVisible();
+  await startFrames(page);
+  for (const name of rows) {
+    await page.getByRole("button", { name, exact: true }).click();
+    await expect(page.getByRole("heading", { level: 1, name })).toBeVisible();
+    await expect(page.locator(".openings .receipt")).toBeVisible();
+  }
+  await report(page, "restoring");
+});

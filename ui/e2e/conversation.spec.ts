@@ -106,7 +106,13 @@ test("the line of the receipt keeps its place from the question to the receipt",
 });
 
 test("a reader hears sentences, then how it ended and the receipt, once", async ({ page }) => {
-  await open(page, { language: "en", rate: 300, answer: "First sentence. Second sentence." });
+  await open(page, {
+    language: "en",
+    rate: 300,
+    answer: "First sentence. Second sentence.",
+    // Which says nothing of its own.
+    opening: "ready",
+  });
   await ask(page);
   const live = page.locator("[aria-live=polite]");
   await expect(live).toContainText("The answer is complete.");

@@ -86,7 +86,7 @@ const screens: Screen[] = [
         return log.evaluate((log) => log.scrollTop);
       };
       await expect.poll(top).toBe(0);
-      await page.locator(".receipt--proof").click();
+      await page.locator(".receipt--proof").first().click();
       await expect(page.locator(".inspector")).toBeVisible();
     },
   },

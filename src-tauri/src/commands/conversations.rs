@@ -2,12 +2,12 @@
 
 use reprise_chat::World;
 use reprise_chat::history::ConversationId;
-use reprise_protocol::{ConversationPage, ConversationView, SearchResults};
+use reprise_protocol::{AppEvent, Choices, ConversationPage, ConversationView, SearchResults};
 use tokio::time::Instant;
 
 use super::Shared;
 use crate::refusal::Refusal;
-use crate::wire::conversation::{hit, page, view};
+use crate::wire::conversation::{choices as chosen, hit, page, view};
 
 #[tauri::command]
 pub async fn list_conversations(
@@ -20,12 +20,58 @@ pub async fn list_conversations(
 
 #[tauri::command]
 pub async fn open_conversation(hub: Shared<'_>, id: &str) -> Result<ConversationView, Refusal> {
-    Ok(view(hub.desk().await?.library().open_conversation(id.parse()?).await?))
+    Ok(view(hub.desk().await?.chat.view(id.parse()?).await?))
 }
 
 #[tauri::command]
 pub async fn show_version(hub: Shared<'_>, message: &str) -> Result<ConversationView, Refusal> {
-    Ok(view(hub.desk().await?.library().show_version(message.parse()?).await?))
+    let opened = hub.desk().await?.chat.show_version(message.parse()?).await?;
+    hub.tell(AppEvent::Marks);
+    Ok(view(opened))
+}
+
+/// Shows the conversation up to this message. What is written next begins a branch there.
+#[tauri::command]
+pub async fn jump_to(hub: Shared<'_>, message: &str) -> Result<ConversationView, Refusal> {
+    let opened = hub.desk().await?.chat.jump_to(message.parse()?).await?;
+    hub.tell(AppEvent::Marks);
+    Ok(view(opened))
+}
+
+#[tauri::command]
+pub async fn name_checkpoint(
+    hub: Shared<'_>,
+    message: &str,
+    name: String,
+) -> Result<ConversationView, Refusal> {
+    Ok(view(hub.desk().await?.chat.name_checkpoint(message.parse()?, name).await?))
+}
+
+#[tauri::command]
+pub async fn remove_checkpoint(hub: Shared<'_>, message: &str) -> Result<ConversationView, Refusal> {
+    Ok(view(hub.desk().await?.chat.remove_checkpoint(message.parse()?).await?))
+}
+
+#[tauri::command]
+pub async fn change_instructions(
+    hub: Shared<'_>,
+    conversation: &str,
+    text: String,
+) -> Result<ConversationView, Refusal> {
+    let opened = hub.desk().await?.chat.change_instructions(conversation.parse()?, text).await?;
+    hub.tell(AppEvent::Marks);
+    Ok(view(opened))
+}
+
+#[tauri::command]
+pub async fn choose_for_conversation(
+    hub: Shared<'_>,
+    conversation: &str,
+    choices: Choices,
+) -> Result<(), Refusal> {
+    hub.desk().await?.library().choose_for(conversation.parse()?, chosen(choices)).await?;
+    hub.tell(AppEvent::Marks);
+    Ok(())
 }
 
 #[tauri::command]
@@ -53,6 +99,6 @@ pub async fn search(hub: Shared<'_>, query: String, limit: u32) -> Result<Search
     Ok(SearchResults { hits: found.into_iter().map(hit).collect(), ms })
 }
 
-fn parsed(ids: &[String]) -> Result<Vec<ConversationId>, Refusal> {
+pub fn parsed(ids: &[String]) -> Result<Vec<ConversationId>, Refusal> {
     Ok(ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use reprise_protocol::{ModelChoice, ModelRow};
+use reprise_protocol::{AppEvent, ModelChoice, ModelRow};
 use tauri::WebviewWindow;
 use tauri_plugin_dialog::DialogExt;
 use tokio::sync::oneshot;
@@ -35,6 +35,7 @@ pub async fn pick_model(hub: Shared<'_>, window: WebviewWindow) -> Result<ModelC
 pub async fn choose_model(hub: Shared<'_>, id: &str) -> Result<Vec<ModelRow>, Refusal> {
     let desk = hub.desk().await?;
     desk.library().choose_model(id.parse()?, &desk.world).await?;
+    hub.tell(AppEvent::Marks);
     Ok(wire::model::rows(desk.library().models().await?))
 }
 
@@ -42,6 +43,7 @@ pub async fn choose_model(hub: Shared<'_>, id: &str) -> Result<Vec<ModelRow>, Re
 pub async fn forget_model(hub: Shared<'_>, id: &str) -> Result<Vec<ModelRow>, Refusal> {
     let library = hub.desk().await?.library();
     library.forget_model(id.parse()?).await?;
+    hub.tell(AppEvent::Marks);
     Ok(wire::model::rows(library.models().await?))
 }
 
@@ -56,5 +58,6 @@ pub async fn choose_files(hub: &Hub, files: Vec<PathBuf>) -> ModelChoice {
 async fn try_choose(hub: &Hub, files: Vec<PathBuf>) -> Result<Vec<ModelRow>, Refusal> {
     let desk = hub.desk().await?;
     desk.library().choose_model_file(files, &desk.world).await?;
+    hub.tell(AppEvent::Marks);
     Ok(wire::model::rows(desk.library().models().await?))
 }

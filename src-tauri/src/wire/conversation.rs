@@ -1,18 +1,18 @@
 //! Conversations and messages.
 
 use reprise_chat::history::{
-    ConversationSummary, ListPart, MessageState as StoredState, Role, SearchHit as Found,
-    StopReason as StoredStop, Timestamp,
+    ConversationChoices, ConversationSummary, ListPart, MessageState as StoredState, Role,
+    SearchHit as Found, StopReason as StoredStop, Timestamp,
 };
 use reprise_chat::{Opened, Shown};
 use reprise_protocol::{
-    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, Notice, Receipt,
-    SearchHit, SnippetPart, Speaker, StopReason, Timing,
+    Checkpoint, Choices, ConversationPage, ConversationRow, ConversationView, MessageState, MessageView,
+    Notice, Receipt, Resumed, SearchHit, SnippetPart, Speaker, StopReason, Timing,
 };
 use serde::de::DeserializeOwned;
 
 /// JavaScript's numbers hold milliseconds exactly for longer than there are dates.
-fn millis(moment: Timestamp) -> f64 {
+pub fn millis(moment: Timestamp) -> f64 {
     moment.as_millis() as f64
 }
 
@@ -40,11 +40,31 @@ pub fn view(opened: Opened) -> ConversationView {
         system: opened.system,
         messages: opened.messages.into_iter().map(message_view).collect(),
         draft: opened.draft,
+        choices: Choices {
+            always_replay: opened.choices.always_replay,
+            always_cpu: opened.choices.always_cpu,
+        },
+        checkpoints: opened.checkpoints.into_iter().map(checkpoint).collect(),
     }
 }
 
+fn checkpoint(named: reprise_chat::Checkpoint) -> Checkpoint {
+    Checkpoint {
+        message: named.node.to_string(),
+        name: named.name,
+        created: millis(named.created),
+        pinned: named.pinned,
+    }
+}
+
+/// What the person chose for a conversation.
+pub fn choices(chosen: Choices) -> ConversationChoices {
+    ConversationChoices { always_replay: chosen.always_replay, always_cpu: chosen.always_cpu }
+}
+
 /// One message.
-pub fn message_view(Shown { message, versions }: Shown) -> MessageView {
+pub fn message_view(Shown { message, versions, resumes, resumes_before }: Shown) -> MessageView {
+    let resumed = |(at, receipt)| Some(Resumed { at: millis(at), receipt: noted::<Receipt>(receipt)? });
     MessageView {
         id: message.id.to_string(),
         parent: message.parent.map(|parent| parent.to_string()),
@@ -70,13 +90,15 @@ pub fn message_view(Shown { message, versions }: Shown) -> MessageView {
         created: millis(message.created),
         versions: versions.into_iter().map(|version| version.to_string()).collect(),
         receipt: message.receipt.and_then(noted::<Receipt>),
+        resumes: resumes.into_iter().filter_map(resumed).collect(),
+        resumes_before,
         timing: message.stats.and_then(noted::<Timing>),
         model: message.model_name,
     }
 }
 
 /// What an earlier version noted in another way is not shown.
-fn noted<T: DeserializeOwned>(value: serde_json::Value) -> Option<T> {
+pub fn noted<T: DeserializeOwned>(value: serde_json::Value) -> Option<T> {
     serde_json::from_value(value).ok()
 }
 

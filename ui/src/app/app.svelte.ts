@@ -1,11 +1,14 @@
 // What the stores have to do with each other. They do not know of one another; what the person does ends here.
 
+import { untrack } from "svelte";
 import { SvelteMap } from "svelte/reactivity";
 import type { Backend } from "../ipc/backend";
 import { type AppError, asAppError } from "../ipc/error";
 import type { AppEvent } from "../ipc/generated/AppEvent";
 import type { Ask } from "../ipc/generated/Ask";
+import type { Choices } from "../ipc/generated/Choices";
 import type { ConversationView } from "../ipc/generated/ConversationView";
+import type { EngineView } from "../ipc/generated/EngineView";
 import type { MessageView } from "../ipc/generated/MessageView";
 import type { TurnUpdate } from "../ipc/generated/TurnUpdate";
 import { Banner } from "../state/banner.svelte";
@@ -13,11 +16,17 @@ import { Conversation } from "../state/conversation.svelte";
 import { Conversations } from "../state/conversations.svelte";
 import { Drafts } from "../state/drafts.svelte";
 import { Engine } from "../state/engine.svelte";
+import { Marks } from "../state/marks.svelte";
 import { Models } from "../state/models.svelte";
-import { Place } from "../state/place.svelte";
+import { Outlook } from "../state/outlook.svelte";
+import { Place, type SettingsPage } from "../state/place.svelte";
+import { Points } from "../state/points.svelte";
+import { Qualifications } from "../state/qualifications.svelte";
+import { Resume } from "../state/resume.svelte";
 import { Search } from "../state/search.svelte";
 import { Settings } from "../state/settings.svelte";
 import { Spoken } from "../state/spoken.svelte";
+import { Storage } from "../state/storage.svelte";
 import { Toast } from "../state/toast.svelte";
 import { TokenCount } from "../state/tokenCount.svelte";
 import { Turn } from "../state/turn.svelte";
@@ -31,6 +40,12 @@ export class App {
   readonly models: Models;
   readonly settings: Settings;
   readonly search: Search;
+  readonly marks: Marks;
+  readonly outlook: Outlook;
+  readonly resume: Resume;
+  readonly storage: Storage;
+  readonly qualifications: Qualifications;
+  readonly points: Points;
   readonly drafts: Drafts;
   readonly tokens: TokenCount;
   readonly banner = new Banner();
@@ -44,6 +59,12 @@ export class App {
   trouble = $state.raw<AppError | null>(null);
 
   private readonly opened = new SvelteMap<string, Conversation>();
+  /** When the state of a conversation was last put on the disk in this session, by conversation. */
+  private readonly saved = new SvelteMap<string, number>();
+  /** That of what is shown. */
+  readonly savedAt = $derived(
+    this.place.conversation === null ? null : (this.saved.get(this.place.conversation) ?? null),
+  );
   /** The conversation that is shown, once it is there. */
   readonly shown = $derived(
     this.place.conversation === null ? null : (this.opened.get(this.place.conversation) ?? null),
@@ -63,8 +84,33 @@ export class App {
     this.models = new Models(backend);
     this.settings = new Settings(backend, report);
     this.search = new Search(backend);
+    this.marks = new Marks(backend);
+    this.outlook = new Outlook(backend);
+    this.resume = new Resume(backend, {
+      busy: () => this.turns.any() || this.engine.phase.kind === "answering",
+      held: async (id, trigger) => {
+        const told = await this.outlook.known(id);
+        const crossing = told === null ? null : this.outlook.crossing;
+        // Where the chosen model opens it at once there is nothing to ask first.
+        return crossing !== null && !(trigger === "opened" && crossing.now.instant);
+      },
+      kept: (id, message, resumed) => this.opened.get(id)?.resumed(message, resumed),
+    });
+    this.storage = new Storage(backend, now);
+    this.qualifications = new Qualifications(backend);
+    this.points = new Points(backend);
     this.drafts = new Drafts(backend, report);
     this.tokens = new TokenCount(backend);
+    // For as long as the window lives.
+    $effect.root(() => {
+      $effect(() => {
+        const shown = this.place.view === "conversation" ? this.place.conversation : null;
+        untrack(() => {
+          this.outlook.show(shown);
+          this.resume.show(shown);
+        });
+      });
+    });
   }
 
   async start(): Promise<void> {
@@ -91,11 +137,24 @@ export class App {
   }
 
   hear(event: AppEvent): void {
+    if (event.kind === "saved" || event.kind === "marks") this.storage.stale();
     switch (event.kind) {
       case "engine":
-        this.engine.view = event.engine;
+        this.hearEngine(event.engine);
+        break;
+      case "saved":
+        this.saved.set(event.conversation, event.at);
+        // A snapshot may reach a named message now.
+        if (event.conversation === this.place.conversation) void this.lookAtPoints();
+        this.marks.renew();
+        break;
+      case "marks":
+        this.marks.renew();
+        this.outlook.renew();
+        this.resume.forget();
         break;
       case "engine_lost":
+        this.resume.forget();
         // A turn that is on the screen says it itself.
         if (!this.answering) this.report(event.error);
         break;
@@ -107,11 +166,26 @@ export class App {
         break;
       case "dropped": {
         this.models.dragging = false;
+        const before = this.models.chosen?.id;
         const refusal = this.models.take(event.choice);
         if (refusal !== null) this.report(refusal);
+        void this.otherModel(before);
         break;
       }
     }
+  }
+
+  private hearEngine(view: EngineView): void {
+    const before = this.engine.view;
+    this.engine.view = view;
+    const { kind } = view.phase;
+    if (kind === "loading" || kind === "answering") return;
+    if (view.loaded?.id !== before.loaded?.id) this.resume.forget();
+    if (view.loaded?.id !== before.loaded?.id || kind !== before.phase.kind) {
+      this.marks.renew();
+      this.outlook.renew();
+    }
+    this.resume.again();
   }
 
   // ── where one is ─────────────────────────────────────────────────────────
@@ -122,7 +196,11 @@ export class App {
     this.place.conversation = id;
     try {
       // What is being answered is here already, and newer than what the app has stored.
-      if (!this.turns.running(id) || !this.opened.has(id)) this.show(await this.backend.openConversation(id));
+      if (!this.turns.running(id) || !this.opened.has(id)) {
+        const view = await this.backend.openConversation(id);
+        this.show(view);
+        this.points.opened(view, this.conversations.find(id)?.messages ?? null);
+      }
       const conversation = this.opened.get(id);
       if (message !== null && conversation?.find(message) === undefined && !this.turns.running(id)) {
         this.show(await this.backend.showVersion(message));
@@ -148,12 +226,24 @@ export class App {
     if (this.answering) return;
     const next = message.versions[message.versions.indexOf(message.id) + by];
     if (next === undefined) return;
-    await this.attempt(async () => this.show(await this.backend.showVersion(next)));
+    await this.attempt(async () => this.points.left(this.show(await this.backend.showVersion(next)).id));
+  }
+
+  /** Shows a page of the settings. */
+  openSettings(page: SettingsPage): void {
+    this.place.view = "settings";
+    this.place.page = page;
   }
 
   private show(view: ConversationView): Conversation {
     const conversation = this.opened.get(view.id) ?? new Conversation(view.id);
+    const end = conversation.messages.at(-1)?.id;
     conversation.show(view);
+    // Another branch: what is ready is not ready for it.
+    if (end !== undefined && end !== view.messages.at(-1)?.id && view.id === this.place.conversation) {
+      this.resume.restart();
+      this.outlook.renew();
+    }
     this.opened.set(view.id, conversation);
     this.drafts.known(view.id, view.draft);
     return conversation;
@@ -211,6 +301,7 @@ export class App {
     const turn = new Turn(ask, this.now);
     turn.conversation = conversation;
     this.turns.hold(turn);
+    this.resume.turnBegins();
     return new Promise((resolve) => {
       this.backend
         .takeTurn(ask, (update) => {
@@ -240,7 +331,16 @@ export class App {
     const shownHere = this.turns.beginning === turn && this.place.conversation === null;
     this.turns.hold(turn);
     if (!this.opened.has(id)) {
-      this.show({ id, title: update.title, model: null, system: null, messages: [], draft: "" });
+      this.show({
+        id,
+        title: update.title,
+        model: null,
+        system: null,
+        messages: [],
+        draft: "",
+        choices: { always_replay: false, always_cpu: false },
+        checkpoints: [],
+      });
     }
     if (shownHere) this.place.conversation = id;
     // To regenerate and to try again answer a message that is there already.
@@ -262,6 +362,9 @@ export class App {
     } else if (!here) {
       this.banner.tell({ kind: "error", error: asAppError(update.error), show: () => void this.open(id) });
     }
+    if (update.kind === "done") this.resume.answered(id, update.message.id);
+    this.resume.again();
+    this.outlook.renew();
     if (!here) this.forget();
   }
 
@@ -274,6 +377,101 @@ export class App {
       messages: (row?.messages ?? 0) + more,
       model: this.opened.get(id)?.model ?? row?.model ?? null,
     });
+  }
+
+  // ── named points, choices and instructions of a conversation ─────────────
+
+  // These are asked for in dialogs and forms, which tell by themselves what failed: a banner would lie under them.
+
+  /** Gives a message a name, or another one. */
+  async namePoint(message: string, name: string): Promise<AppError | null> {
+    return failure(async () => this.renewPoints(await this.points.name(message, name)));
+  }
+
+  /** Takes the name off a message. */
+  async removePoint(message: string): Promise<AppError | null> {
+    return failure(async () => this.renewPoints(await this.points.remove(message)));
+  }
+
+  /** Takes the name off a message, with a way back. */
+  async forgetPoint(message: string): Promise<void> {
+    const point = this.shown?.named(message);
+    if (point === undefined) return;
+    const failed = await this.removePoint(message);
+    if (failed !== null) return this.report(failed);
+    const undo = () => {
+      this.toast.close();
+      void this.attempt(async () => this.renewPoints(await this.points.name(message, point.name)));
+    };
+    this.toast.show({ kind: "unnamed", name: point.name, undo });
+  }
+
+  /** Shows the conversation up to a named message. */
+  async jump(message: string): Promise<AppError | null> {
+    return failure(async () => {
+      this.show(await this.points.jump(message, this.shown?.messages.at(-1)?.id ?? null));
+      this.place.ended += 1;
+    });
+  }
+
+  /** Shows the end that was left by a jump. */
+  async jumpBack(): Promise<void> {
+    const id = this.place.conversation;
+    if (id === null || this.answering) return;
+    await this.attempt(async () => {
+      const view = await this.points.back(id);
+      if (view !== null) this.show(view);
+      this.place.ended += 1;
+    });
+  }
+
+  /** Looks whether named messages are reached by snapshots now. */
+  async lookAtPoints(): Promise<void> {
+    const conversation = this.shown;
+    if (conversation === null || conversation.checkpoints.every((point) => point.pinned)) return;
+    await this.attempt(async () => this.renewPoints(await this.backend.openConversation(conversation.id)));
+  }
+
+  /** Chooses how the conversation that is shown is computed. */
+  async choose(part: Partial<Choices>): Promise<AppError | null> {
+    const conversation = this.shown;
+    if (conversation === null) return null;
+    const before = conversation.choices;
+    const chosen = { ...before, ...part };
+    conversation.choices = chosen;
+    const failed = await failure(() => this.backend.chooseFor(conversation.id, chosen));
+    if (failed !== null) conversation.choices = before;
+    this.marks.renew();
+    this.outlook.renew();
+    return failed;
+  }
+
+  /** Copies the branch that is shown behind other instructions. */
+  async changeInstructions(text: string): Promise<AppError | null> {
+    const id = this.place.conversation;
+    if (id === null) return null;
+    return failure(async () => {
+      this.show(await this.backend.changeInstructions(id, text));
+      this.points.left(id);
+      this.toast.show({ kind: "branched" });
+    });
+  }
+
+  /** Takes the names over, and nothing else: an answer may be growing. */
+  private renewPoints(view: ConversationView): void {
+    const conversation = this.opened.get(view.id);
+    if (conversation !== undefined) conversation.checkpoints = view.checkpoints;
+  }
+
+  // ── snapshots ────────────────────────────────────────────────────────────
+
+  /** Does something to snapshots; shows where it failed. Gives whether it went well. */
+  withStorage(what: (storage: Storage) => Promise<void>): Promise<boolean> {
+    return this.attempted(() => what(this.storage));
+  }
+
+  showDataFolder(): Promise<boolean> {
+    return this.attempted(() => this.backend.showDataFolder());
   }
 
   // ── the list ─────────────────────────────────────────────────────────────
@@ -312,17 +510,46 @@ export class App {
 
   pickModel(): Promise<void> {
     return this.attempt(async () => {
+      const before = this.models.chosen?.id;
       const refusal = await this.models.pick();
       if (refusal !== null) this.report(refusal);
+      await this.otherModel(before);
     });
   }
 
   chooseModel(id: string): Promise<void> {
-    return this.attempt(() => this.models.choose(id));
+    return this.attempt(async () => {
+      const before = this.models.chosen?.id;
+      await this.models.choose(id);
+      await this.otherModel(before);
+    });
+  }
+
+  /** Goes on with the model that wrote the last answer. */
+  async useBefore(id: string): Promise<void> {
+    await this.chooseModel(id);
+    if (this.models.chosen?.id === id) this.resume.settled();
+  }
+
+  /** Goes on with the chosen model, which did not write the last answer. */
+  goOn(): void {
+    this.outlook.goOn();
+    this.resume.settled();
+  }
+
+  private async otherModel(before: string | undefined): Promise<void> {
+    if (this.models.chosen?.id === before) return;
+    this.marks.renew();
+    this.resume.restart();
+    await this.outlook.ask();
   }
 
   forgetModel(id: string): Promise<void> {
-    return this.attempt(() => this.models.forget(id));
+    return this.attempt(async () => {
+      const before = this.models.chosen?.id;
+      await this.models.forget(id);
+      await this.otherModel(before);
+    });
   }
 
   copy(text: string): Promise<void> {
@@ -343,10 +570,27 @@ export class App {
   }
 
   private async attempt(what: () => Promise<unknown>): Promise<void> {
+    await this.attempted(what);
+  }
+
+  /** Does something and shows where it failed. Gives whether it went well. */
+  private async attempted(what: () => Promise<unknown>): Promise<boolean> {
     try {
       await what();
+      return true;
     } catch (reason) {
       this.report(reason);
+      return false;
     }
+  }
+}
+
+/** Does something, and gives what failed. */
+async function failure(what: () => Promise<unknown>): Promise<AppError | null> {
+  try {
+    await what();
+    return null;
+  } catch (reason) {
+    return asAppError(reason);
   }
 }

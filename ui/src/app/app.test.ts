@@ -202,3 +202,213 @@ test("a lost engine is told, unless the turn on the screen tells it", async () =
   fake.release();
   await vi.runAllTimersAsync();
 });
+
+const resumed = (fake: Fake) =>
+  fake.calls.filter(({ command }) => command === "resume_conversation").map(({ given }) => given.join(" "));
+
+test("a conversation that is opened is made ready, and its receipt stands at its end", async () => {
+  const { fake, app } = await started();
+  await app.open("c0");
+  await vi.advanceTimersByTimeAsync(399);
+  expect(resumed(fake)).toEqual([]);
+  await vi.advanceTimersByTimeAsync(200);
+  expect(resumed(fake)).toEqual(["c0 opened"]);
+  expect(app.resume.arrived?.receipt.path).toBe("restored");
+  expect(app.shown?.messages.at(-1)?.resumes.map(({ receipt }) => receipt.path)).toEqual(["restored"]);
+  expect(app.shown?.messages[0]?.resumes).toEqual([]);
+});
+
+test("who goes to the settings or another conversation stops what goes on", async () => {
+  const { fake, app } = await started({ opening: "no_snapshot" });
+  await app.open("c0");
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(app.resume.phase.kind).toBe("reading");
+  app.place.view = "settings";
+  await vi.advanceTimersByTimeAsync(10);
+  expect(commands(fake)).toContain("stop_resume");
+  app.place.view = "conversation";
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(resumed(fake)).toEqual(["c0 opened", "c0 opened"]);
+  await app.open("c1");
+  await app.open("c2");
+  await vi.runAllTimersAsync();
+  expect(resumed(fake)).toEqual(["c0 opened", "c0 opened", "c2 opened"]);
+});
+
+test("nothing is made ready beside an answer; it is once the engine is free", async () => {
+  const { fake, app } = await started({ answer: "word ".repeat(80) });
+  await app.open("c0");
+  app.drafts.write("c0", "Go");
+  await app.send();
+  await app.open("c1");
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(app.turns.running("c0")).toBe(true);
+  expect(resumed(fake)).toEqual([]);
+  await vi.runAllTimersAsync();
+  expect(resumed(fake)).toEqual(["c1 opened"]);
+  expect(app.resume.arrived?.receipt.path).toBe("restored");
+});
+
+test("an engine that is free before its answer is told to be over is not missed", async () => {
+  const { fake, app } = await started({ answer: "word ".repeat(80) });
+  await app.open("c0");
+  app.drafts.write("c0", "Go");
+  await app.send();
+  await app.open("c1");
+  await vi.advanceTimersByTimeAsync(1000);
+  const say = fake.say.bind(fake);
+  say({ kind: "engine", engine: { ...app.engine.view, phase: { kind: "ready" } } });
+  fake.say = (event) => (event.kind === "engine" ? undefined : say(event));
+  await vi.advanceTimersByTimeAsync(100);
+  expect(resumed(fake)).toEqual([]);
+  await vi.runAllTimersAsync();
+  expect(resumed(fake)).toEqual(["c1 opened"]);
+});
+
+test("a conversation that was just answered is ready as it is", async () => {
+  const { fake, app } = await started({ answer: "Yes." });
+  await app.open("c0");
+  app.drafts.write("c0", "Go");
+  await app.send();
+  await vi.runAllTimersAsync();
+  app.resume.composing();
+  await vi.runAllTimersAsync();
+  // What was saved since may have changed that, so the composer asks once.
+  expect(resumed(fake)).toEqual(["c0 composing"]);
+  expect(app.shown?.messages.at(-1)?.resumes).toEqual([]);
+});
+
+test("a message that is sent while the conversation is read waits for it, and nothing is stopped", async () => {
+  const { fake, app } = await started({ opening: "no_snapshot", answer: "Yes." });
+  await app.open("c0");
+  await vi.advanceTimersByTimeAsync(1000);
+  app.drafts.write("c0", "Go");
+  await app.send();
+  expect(app.resume.phase.kind).toBe("reading");
+  expect(app.turn?.phase.kind).toBe("queued");
+  await vi.runAllTimersAsync();
+  expect(commands(fake)).not.toContain("stop_resume");
+  const [answered, , answer] = app.shown?.messages.slice(-3) ?? [];
+  expect(answered?.resumes.map(({ receipt }) => receipt.path)).toEqual(["replayed"]);
+  expect(answer?.text).toBe("Yes.");
+});
+
+test("between two models nothing is read before the person chose, and the one before is then loaded", async () => {
+  const { fake, app } = await started({ crossing: "known" });
+  await app.open("c0");
+  await vi.runAllTimersAsync();
+  app.resume.composing();
+  await vi.runAllTimersAsync();
+  expect(resumed(fake)).toEqual([]);
+  expect(app.outlook.crossing?.before.model).toBe("m1");
+  await app.useBefore("m1");
+  await vi.runAllTimersAsync();
+  expect(app.models.chosen?.id).toBe("m1");
+  expect(app.outlook.crossing).toBeNull();
+  expect(resumed(fake)).toEqual(["c0 composing"]);
+});
+
+test("to go on with the chosen model reads the conversation with it", async () => {
+  const { fake, app } = await started({ crossing: "known" });
+  await app.open("c0");
+  await vi.runAllTimersAsync();
+  app.goOn();
+  await vi.runAllTimersAsync();
+  expect(app.outlook.crossing).toBeNull();
+  expect(resumed(fake)).toEqual(["c0 composing"]);
+  expect(app.models.chosen?.id).toBe("m0");
+});
+
+test("another branch is made ready anew", async () => {
+  const { fake, app } = await started({ states: true });
+  await app.open("c0");
+  await vi.runAllTimersAsync();
+  await app.open("c0", "c0.m3a");
+  await vi.runAllTimersAsync();
+  expect(resumed(fake)).toEqual(["c0 opened", "c0 opened"]);
+});
+
+test("when a state was saved is told for the conversation that is shown", async () => {
+  const { fake, app } = await started();
+  await app.open("c0");
+  fake.say({ kind: "saved", conversation: "c1", at: 5 });
+  expect(app.savedAt).toBeNull();
+  fake.say({ kind: "saved", conversation: "c0", at: 7 });
+  expect(app.savedAt).toBe(7);
+  await app.open("c1");
+  expect(app.savedAt).toBe(5);
+});
+
+test("a message is named without disturbing the answer that grows", async () => {
+  const { fake, app } = await started({ hold: "answering" });
+  await app.open("c0");
+  app.drafts.write("c0", "Go");
+  await app.send();
+  await vi.advanceTimersByTimeAsync(2000);
+  const grown = app.shown?.grown;
+  expect(grown).not.toBe("");
+  expect(await app.namePoint("c0.m1", "Here")).toBeNull();
+  expect(app.shown?.named("c0.m1")).toMatchObject({ name: "Here" });
+  expect([app.shown?.grown, app.shown?.growing]).toEqual([grown, app.shown?.messages.at(-1)?.id]);
+  fake.play.failing = { name_checkpoint: { code: "conflict", message: "No.", remedy: "Again." } };
+  // Who asked tells it: no banner.
+  expect(await app.namePoint("c0.m1", "There")).toMatchObject({ code: "conflict" });
+  expect(app.shown?.named("c0.m1")).toMatchObject({ name: "Here" });
+  expect(app.banner.shown).toBeNull();
+  fake.release();
+  await vi.runAllTimersAsync();
+});
+
+test("a name that is taken off comes back with the undo", async () => {
+  const { app } = await started();
+  await app.open("c0");
+  await app.namePoint("c0.m1", "Here");
+  await app.forgetPoint("c0.m1");
+  expect(app.shown?.checkpoints).toEqual([]);
+  const { shown } = app.toast;
+  if (shown?.kind !== "unnamed") throw new Error("no undo");
+  shown.undo();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(app.shown?.named("c0.m1")).toMatchObject({ name: "Here" });
+  expect(app.toast.shown).toBeNull();
+});
+
+test("other instructions show the copy behind them; the branch before stays", async () => {
+  const { fake, app } = await started();
+  await app.open("c0");
+  const before = app.shown?.messages.map((one) => one.id);
+  expect(await app.changeInstructions("Short answers.")).toBeNull();
+  expect(app.shown?.system).toBe("Short answers.");
+  const first = app.shown?.messages[0];
+  expect(first?.versions).toEqual([before?.[0], first?.id]);
+  expect(app.toast.shown).toEqual({ kind: "branched" });
+  if (first) await app.step(first, -1);
+  expect(app.shown?.messages.map((one) => one.id)).toEqual(before);
+  expect(app.shown?.system).toBeNull();
+  fake.play.failing = { change_instructions: { code: "turn_open", message: "No.", remedy: "Wait." } };
+  expect(await app.changeInstructions("Long answers.")).toMatchObject({ code: "turn_open" });
+  expect(app.shown?.messages.map((one) => one.id)).toEqual(before);
+});
+
+test("a choice that could not be kept is not shown as made", async () => {
+  const { fake, app } = await started();
+  await app.open("c0");
+  expect(await app.choose({ always_replay: true })).toBeNull();
+  expect(app.shown?.choices).toEqual({ always_replay: true, always_cpu: false });
+  fake.play.failing = { choose_for_conversation: { code: "disk_full", message: "Full.", remedy: "Free." } };
+  expect(await app.choose({ always_cpu: true })).toMatchObject({ code: "disk_full" });
+  expect(app.shown?.choices).toEqual({ always_replay: true, always_cpu: false });
+});
+
+test("whether snapshots reach named messages is asked anew, and only what can change", async () => {
+  const { fake, app } = await started();
+  await app.open("c0");
+  await app.namePoint("c0.m1", "Reached");
+  const opened = () => commands(fake).filter((command) => command === "open_conversation").length;
+  const before = opened();
+  await app.lookAtPoints();
+  expect(opened()).toBe(before);
+  await app.namePoint("c0.m5", "Not yet");
+  await app.lookAtPoints();
+  expect(opened()).toBe(before + 1);
+});

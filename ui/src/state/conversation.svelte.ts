@@ -1,12 +1,22 @@
+import type { Checkpoint } from "../ipc/generated/Checkpoint";
+import type { Choices } from "../ipc/generated/Choices";
 import type { ConversationView } from "../ipc/generated/ConversationView";
 import type { MessageView } from "../ipc/generated/MessageView";
+import type { Resumed } from "../ipc/generated/Resumed";
 import type { TurnUpdate } from "../ipc/generated/TurnUpdate";
+
+/** So many receipts of openings the app keeps with a message. */
+const KEPT_RESUMES = 8;
 
 /** An opened conversation: the branch that is shown, and the answer that grows at its end. */
 export class Conversation {
   title = $state("");
   model = $state<string | null>(null);
   system = $state<string | null>(null);
+  /** What the person chose for it. */
+  choices = $state.raw<Choices>({ always_replay: false, always_cpu: false });
+  /** Messages of all branches that have a name. */
+  checkpoints = $state.raw<readonly Checkpoint[]>([]);
   /** The branch that is shown. The array is replaced, never changed. */
   messages = $state.raw<readonly MessageView[]>([]);
   /** Id of the answer that is being written, the last of `messages`. */
@@ -25,6 +35,8 @@ export class Conversation {
     this.title = view.title;
     this.model = view.model;
     this.system = view.system;
+    this.choices = view.choices;
+    this.checkpoints = view.checkpoints;
     this.messages = view.messages;
     this.growing = null;
     this.grown = "";
@@ -34,6 +46,11 @@ export class Conversation {
   /** The shown message with this id. */
   find(id: string): MessageView | undefined {
     return this.messages.find((message) => message.id === id);
+  }
+
+  /** The name of a message, where it has one. */
+  named(message: string): Checkpoint | undefined {
+    return this.checkpoints.find((point) => point.message === message);
   }
 
   /** The message before this one. */
@@ -75,6 +92,16 @@ export class Conversation {
         break;
       default:
     }
+  }
+
+  /** Takes in how it was made ready at a message. */
+  resumed(at: string, resumed: Resumed): void {
+    this.messages = this.messages.map((message) => {
+      if (message.id !== at || message.resumes.some((one) => one.at === resumed.at)) return message;
+      const resumes = [...message.resumes, resumed];
+      const gone = Math.max(0, resumes.length - KEPT_RESUMES);
+      return { ...message, resumes: resumes.slice(gone), resumes_before: message.resumes_before + gone };
+    });
   }
 
   private finish(answer: MessageView | null): void {

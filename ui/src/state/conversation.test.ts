@@ -2,23 +2,18 @@ import { expect, test } from "vitest";
 import { timing } from "../ipc/fake/library";
 import { receipt } from "../ipc/fake/library";
 import { Conversation } from "./conversation.svelte";
-import { answer, message } from "./messages.test-data";
+import { answer, message, view } from "./messages.test-data";
 
 function opened(): Conversation {
   const conversation = new Conversation("c");
-  conversation.show({
-    id: "c",
-    title: "T",
-    model: null,
-    system: null,
-    draft: "",
-    messages: [
+  conversation.show(
+    view("c", [
       message("q1", { parent: "system" }),
       answer("a1", "q1"),
       message("q2", { parent: "a1" }),
       answer("a2", "q2", { receipt: receipt("live", 100), timing: timing(20) }),
-    ],
-  });
+    ]),
+  );
   return conversation;
 }
 
@@ -97,6 +92,6 @@ test("a turn that is begun again forgets its part", () => {
 test("the context in use comes from the last receipt, and is unknown without one", () => {
   const conversation = opened();
   expect(conversation.contextUsed).toBe(120);
-  conversation.show({ id: "c", title: "", model: null, system: null, draft: "", messages: [message("q")] });
+  conversation.show(view("c", [message("q")]));
   expect(conversation.contextUsed).toBeNull();
 });

@@ -1,3 +1,4 @@
+import type { ConversationView } from "../ipc/generated/ConversationView";
 import type { MessageView } from "../ipc/generated/MessageView";
 
 /** A message with what a test does not care about filled in. */
@@ -14,6 +15,8 @@ export function message(id: string, more: Partial<MessageView> = {}): MessageVie
     created: 0,
     versions: [id],
     receipt: null,
+    resumes: [],
+    resumes_before: 0,
     timing: null,
     model: null,
     ...more,
@@ -22,3 +25,20 @@ export function message(id: string, more: Partial<MessageView> = {}): MessageVie
 
 export const answer = (id: string, parent: string, more: Partial<MessageView> = {}) =>
   message(id, { parent, speaker: "assistant", ...more });
+
+/** A conversation with these messages. */
+export const view = (
+  id: string,
+  messages: MessageView[],
+  more: Partial<ConversationView> = {},
+): ConversationView => ({
+  id,
+  title: "T",
+  model: null,
+  system: null,
+  messages,
+  draft: "",
+  choices: { always_replay: false, always_cpu: false },
+  checkpoints: [],
+  ...more,
+});

@@ -15,6 +15,7 @@ export class Settings {
     system_prompt: "",
     temperature: null,
     n_ctx: null,
+    kv_type: "f16",
   });
   private timer: ReturnType<typeof setTimeout> | null = null;
 

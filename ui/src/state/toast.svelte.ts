@@ -1,5 +1,9 @@
 /** What was just done, with a way back where there is one. */
-export type Done = { kind: "deleted"; count: number; undo: () => void } | { kind: "copied" };
+export type Done =
+  | { kind: "deleted"; count: number; undo: () => void }
+  | { kind: "unnamed"; name: string; undo: () => void }
+  | { kind: "copied" }
+  | { kind: "branched" };
 
 const withUndo = 10_000;
 const without = 4_000;
@@ -15,7 +19,7 @@ export class Toast {
   show(done: Done): void {
     this.close();
     this.shown = done;
-    this.left = (done.kind === "deleted" ? withUndo : without) / 1000;
+    this.left = ("undo" in done ? withUndo : without) / 1000;
     this.timer = setInterval(() => this.tick(), 1000);
   }
 

@@ -18,6 +18,13 @@ export class Turns {
     return this.of(conversation)?.running ?? false;
   }
 
+  /** Whether any conversation is being answered, or waits to be. */
+  any(): boolean {
+    return (
+      (this.beginning?.running ?? false) || [...this.byConversation.values()].some((turn) => turn.running)
+    );
+  }
+
   /** Holds a turn under its conversation, or as the one that begins one. */
   hold(turn: Turn): void {
     if (turn.conversation === null) {

@@ -12,6 +12,8 @@ pub(crate) enum Action {
     Load(PathBuf),
     /// Answering in this conversation.
     Answer(ConversationId),
+    /// Making this conversation ready.
+    Open(ConversationId),
     /// Giving the state of this model, by its content hash.
     Keep(String),
     /// Finding out whether states survive, by the name under which that is kept.

@@ -12,6 +12,7 @@
 mod answer;
 pub mod bundle;
 pub mod challenge;
+mod checkpoints;
 mod deaths;
 pub mod devices;
 pub mod doctor;
@@ -23,16 +24,22 @@ mod link;
 mod models;
 mod not_saved;
 mod open_turns;
+mod opening;
+mod outlook;
+mod pace;
 mod places;
 mod prompt;
 mod purge;
 mod qualification;
+mod qualifications;
 mod receipt;
 mod request;
 mod resume;
 mod saving;
 mod snapshots;
+mod state_use;
 mod states;
+mod storage;
 mod token_count;
 mod turn;
 mod view;
@@ -42,17 +49,21 @@ pub use error::ChatError;
 pub use library::Library;
 pub use link::Link;
 pub use models::{ListedModel, default_starter};
-pub use not_saved::NotSaved;
+pub use not_saved::{NotSaved, StateKept};
+pub use opening::{NotYet, OpenEvent, OpenRequest, Opening, Trigger};
+pub use outlook::{Crossing, EditCost, Mark, Outlook, Side};
 pub use places::{default_data_dir, default_engine_dir};
 pub use purge::{Purged, purge};
 pub use qualification::{Qualification, Verdict};
+pub use qualifications::KeptQualification;
 pub use receipt::{Check, Reason, Receipt, ResumePath, Timing};
 pub use request::{Ask, LoadOptions, SamplingOptions, Saving, TurnEvent, TurnOutcome, TurnRequest};
 pub use saving::SavedState;
 pub use snapshots::{Snapshots, list_snapshots, verify_snapshots};
+pub use storage::{Cleared, SnapshotInList, SnapshotPart, StorageFacts, Verified};
 pub use token_count::TokenCount;
 pub use turn::{Chat, require_text};
-pub use view::{Opened, Shown};
+pub use view::{Checkpoint, Opened, Shown};
 pub use world::{SystemWorld, World};
 
 /// What the face of the app needs of the engine, re-exported so that it needs no other room.
@@ -69,8 +80,9 @@ pub mod engine {
 /// What the face of the app needs of the history.
 pub mod history {
     pub use reprise_store::{
-        Conversation, ConversationId, ConversationSummary, DataDir, History, Holder, KnownModel, ListFilter,
-        ListPart, Message, MessageState, ModelId, NodeId, PurgeReport, Role, SearchHit, SnapshotInfo,
-        SnapshotState, StopReason, StoreError, Timestamp, VerifyReport,
+        Conversation, ConversationChoices, ConversationId, ConversationSummary, DataDir, History, Holder,
+        KnownModel, ListFilter, ListPart, ListedSnapshot, Message, MessageState, ModelId, NodeId,
+        PurgeReport, Role, SearchHit, SnapshotId, SnapshotInfo, SnapshotOrder, SnapshotState, StopReason,
+        StoreError, Timestamp, VerifyProgress, VerifyReport,
     };
 }

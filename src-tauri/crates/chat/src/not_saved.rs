@@ -1,10 +1,10 @@
-//! States that were not kept: why, and who hears of it.
+//! States that were kept, and those that were not: why, and who hears of it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reprise_engine::{EngineError, Fault};
-use reprise_store::{ConversationId, StoreError};
+use reprise_store::{ConversationId, NodeId, StoreError, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::SavedState;
@@ -115,6 +115,17 @@ impl From<EngineError> for NotSaved {
     }
 }
 
+/// A state that is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateKept {
+    /// Of this conversation.
+    pub conversation: ConversationId,
+    /// The message at whose end it is.
+    pub node: NodeId,
+    /// When it was taken.
+    pub at: Timestamp,
+}
+
 /// Tells whoever listens what was not kept: each thing once, until it goes well again.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -125,6 +136,7 @@ pub(crate) struct News {
 #[derive(Debug, Default)]
 struct Inner {
     listener: Option<mpsc::UnboundedSender<NotSaved>>,
+    kept: Option<mpsc::UnboundedSender<StateKept>>,
     /// What was told. A state that is too large is its conversation's matter, everything else that of all.
     told: HashSet<(&'static str, Option<ConversationId>)>,
 }
@@ -139,6 +151,20 @@ impl News {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.inner().listener = Some(sender);
         receiver
+    }
+
+    /// The same for states that are kept.
+    pub(crate) fn listen_to_kept(&self) -> mpsc::UnboundedReceiver<StateKept> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.inner().kept = Some(sender);
+        receiver
+    }
+
+    pub(crate) fn kept(&self, kept: StateKept) {
+        if let Some(listener) = &self.inner().kept {
+            // Nobody may listen any more.
+            let _ = listener.send(kept);
+        }
     }
 
     /// Takes in how a save ended.

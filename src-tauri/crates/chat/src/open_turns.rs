@@ -76,6 +76,11 @@ impl OpenTurns {
         })
     }
 
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        !lock(&self.open).stops.is_empty()
+    }
+
     /// Ends the turn of a conversation soon. False where there is none.
     pub(crate) fn stop(&self, conversation: ConversationId) -> bool {
         let open = lock(&self.open);

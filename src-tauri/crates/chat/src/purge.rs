@@ -45,6 +45,7 @@ pub async fn purge(
 impl Chat {
     /// Erases a conversation for good. An answer that is being written there ends first.
     pub async fn purge(&self, id: ConversationId) -> Result<Purged, StoreError> {
+        self.stop_opening(id);
         self.end_turn(id).await;
         // Nothing of it is worth a place in the live context, nor in the line of what is to be kept.
         if let Ok(mut unsaved) = self.turn.try_lock() {

@@ -56,6 +56,9 @@ pub struct Qualification {
     pub at: u64,
     /// The figures.
     pub figures: Qualified,
+    /// Name of the model, for people; `None` where it was not known.
+    #[serde(default)]
+    pub model_name: Option<String>,
 }
 
 impl Qualification {
@@ -66,7 +69,7 @@ impl Qualification {
             Ok(verdict) => (verdict, None),
             Err(why) => (Verdict::Failed, Some(why)),
         };
-        Self { verdict, why, at: at.as_millis(), figures }
+        Self { verdict, why, at: at.as_millis(), figures, model_name: None }
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -125,7 +128,7 @@ pub(crate) fn name(hello: &Hello, spec: &LoadSpec, model: &str) -> String {
 }
 
 /// What all names begin with.
-const PREFIX: &str = "qualification ";
+pub(crate) const PREFIX: &str = "qualification ";
 
 /// Where a model may be loaded, the best first: as asked, with the KV cache on the host, on the processor alone.
 pub(crate) fn places(spec: &LoadSpec) -> Vec<LoadSpec> {
@@ -214,6 +217,7 @@ impl Chat {
     /// Finds it out now for the loaded model, whatever was found before. Waits for the answer that is being
     /// written.
     pub async fn qualify(&self) -> Result<Qualification, ChatError> {
+        self.openings.stop_any();
         self.wanted.notify_waiters();
         let _turn = self.turn.lock().await;
         let name = self.qualification_name().await;
@@ -240,7 +244,8 @@ impl Chat {
                 figures?
             }
         };
-        let found = Qualification::of(figures, self.world.now());
+        let mut found = Qualification::of(figures, self.world.now());
+        found.model_name = self.loaded_model();
         tracing::info!(verdict = found.verdict.as_str(), why = found.why, "states were looked at");
         if let (Some(snapshots), Some(name)) = (&self.snapshots, name) {
             snapshots.keep_qualification(name, &found).await;

@@ -22,9 +22,10 @@ use tokio::sync::mpsc;
 
 use crate::challenge::{self, Reference};
 use crate::identity;
+use crate::pace::Pace;
 use crate::receipt::{Check, Reason, ResumePath};
 use crate::saving::pieces;
-use crate::snapshots::{Pace, Snapshots, blocking};
+use crate::snapshots::{Snapshots, blocking};
 
 /// Candidates that are tried one after the other before the text is read instead.
 const TRIES: usize = 3;
@@ -56,6 +57,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) now: Timestamp,
     /// Tokens of the conversation that were computed before.
     pub(crate) known: u32,
+    /// Whether nothing is answered, so that nobody needs the logits of the last token.
+    pub(crate) reading: bool,
 }
 
 /// How a conversation came to be ready.
@@ -87,7 +90,7 @@ pub(crate) fn reason(code: &str, message: impl Into<String>) -> Reason {
 }
 
 /// A snapshot belongs to something else.
-fn differs(field: &str) -> Reason {
+pub(crate) fn differs(field: &str) -> Reason {
     let (field, message) = identity::in_words(field);
     Reason { code: "identity".to_owned(), message, field: Some(field.to_owned()) }
 }
@@ -128,13 +131,19 @@ impl Moment<'_> {
     ) -> Result<Resumption, EngineError> {
         let began = Instant::now();
         let pace = self.snapshots.pace(self.model);
+        let prefill = self.snapshots.known_pace(self.model).await.prefill;
         let mut done = Resumption {
-            estimated_replay_ms: pace.prefill.map(|rate| prompt.tokens.len() as f64 / rate),
+            estimated_replay_ms: prefill.map(|rate| prompt.tokens.len() as f64 / rate),
             ..Resumption::default()
         };
         let tokens: Vec<i32> = prompt.tokens.iter().map(|token| token.0).collect();
+        let mut known = self.known;
         let (candidates, mut why) = match self.candidates(&tokens).await {
-            Ok(found) => self.worthwhile(&found, prompt, pace),
+            Ok(found) => {
+                // What there is a state of was computed before, whatever else is known of it.
+                known = found.iter().map(|candidate| candidate.n_tokens).fold(known, u32::max);
+                self.worthwhile(&found, prompt, pace)
+            }
             Err(error) => (Vec::new(), reason("no_snapshot", error.to_string())),
         };
         let mut live = prompt.live;
@@ -171,7 +180,7 @@ impl Moment<'_> {
                 }
             }
         }
-        let (path, reason) = unrestored(live, self.known, why);
+        let (path, reason) = unrestored(live, known, why);
         if path != ResumePath::Replayed {
             done.checks.clear();
         }
@@ -198,11 +207,12 @@ impl Moment<'_> {
     fn worthwhile(&self, found: &[Candidate], prompt: &PromptTokens, pace: Pace) -> (Vec<Candidate>, Reason) {
         let prefill = pace.prefill.unwrap_or(GUESSED_PREFILL);
         let restore = pace.restore.unwrap_or(GUESSED_RESTORE);
-        let last = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        // One token is left to be decoded where its logits are needed.
+        let whole = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
+        let last = if self.reading { whole } else { whole.saturating_sub(1) };
         let mut why = None;
         let mut good = Vec::new();
         for candidate in found {
-            // One token is left to be decoded: its logits are needed.
             let usable = if self.info.cache.can_trim() {
                 candidate.common.min(last)
             } else if candidate.common == candidate.n_tokens && candidate.common <= last {
@@ -576,7 +586,10 @@ fn check(name: &str, ok: bool, ms: f64, detail: impl Into<String>) -> Check {
 }
 
 /// The first field that differs.
-fn check_identity(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_identity(
+    then: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> Result<(), String> {
     let names = now.keys().chain(then.keys());
     match names.into_iter().find(|name| then.get(*name) != now.get(*name)) {
         Some(name) => Err(name.clone()),

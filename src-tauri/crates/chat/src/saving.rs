@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::NotSaved;
 use crate::challenge::{Reference, require_provable};
+use crate::checkpoints::CAN_TRIM;
 use crate::snapshots::Snapshots;
 
 /// Chunks that are put into one transaction weigh about this, in bytes; as much of a state is in this
@@ -100,6 +101,8 @@ async fn keep_image(
 
     let mut save = match snapshots.with(move |store| store.begin_save(state_bytes)).await? {
         Begun::Save(save) => save,
+        // Whoever sets nothing aside wants nothing kept.
+        Begun::TooLarge { budget: 0, .. } => return Err(NotSaved::disabled()),
         Begun::TooLarge { bytes, budget } => return Err(NotSaved::too_large(bytes, budget)),
     };
     let hashes = engine.hash(exported.image, chunks.clone()).await?;
@@ -133,7 +136,11 @@ async fn keep_image(
         chunks: split.chunks.into_iter().zip(hashes).collect(),
         image_hash: None,
         challenge: serde_json::to_value(&reference).map_err(NotSaved::unavailable)?,
-        facts: serde_json::json!({ "prefill_tok_ms": facts.prefill, "challenge_ms": exported.challenge_ms }),
+        facts: serde_json::json!({
+            "prefill_tok_ms": facts.prefill,
+            "challenge_ms": exported.challenge_ms,
+            CAN_TRIM: info.cache.can_trim(),
+        }),
         created: subject.created,
         supersede: earlier.superseded,
     };

@@ -1,6 +1,6 @@
 //! The cache of states, for callers that must not block, and what was learned of this machine's pace.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,9 @@ use reprise_store::{
     VerifyReport, content_hash_all,
 };
 
+use crate::checkpoints;
 use crate::identity::model_files;
+use crate::pace::{Pace, Paces};
 use crate::{Library, World};
 
 /// Snapshots of one data folder. Cheap to clone.
@@ -26,36 +28,14 @@ struct Inner {
     store: Mutex<SnapshotStore>,
     opening: SnapshotOpening,
     dir: DataDir,
-    /// Guards what was measured; held for one look-up.
-    paces: Mutex<HashMap<String, Pace>>,
+    /// What was measured since the program started.
+    paces: Paces,
     /// Guards the pairs of classes, at saving and now, that did not give the same bits; held for one look-up.
     unequal: Mutex<HashSet<(Class, Class)>>,
 }
 
 /// What decides whether two computations give equal bits: device, modules, threads.
 type Class = BTreeMap<String, String>;
-
-/// How fast this machine is with one model and its settings.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Pace {
-    /// Prompt tokens per millisecond.
-    pub(crate) prefill: Option<f64>,
-    /// Bytes of state per millisecond, read, verified and set.
-    pub(crate) restore: Option<f64>,
-    /// Time to ask the probes, in milliseconds.
-    pub(crate) challenge_ms: Option<f64>,
-    /// Bytes of state per millisecond, exported.
-    pub(crate) export: Option<f64>,
-}
-
-impl Pace {
-    /// Takes a new measurement in; recent ones count for more.
-    pub(crate) fn learn(known: &mut Option<f64>, measured: f64) {
-        if measured.is_finite() && measured > 0.0 {
-            *known = Some(known.map_or(measured, |known| f64::midpoint(known, measured)));
-        }
-    }
-}
 
 impl Snapshots {
     /// Opens the cache of the library's data folder. A file that cannot be used is set aside and a new one
@@ -69,11 +49,10 @@ impl Snapshots {
         library
             .with(move |writer| {
                 let dir = writer.data_dir().clone();
-                let root = dir.root().to_owned();
-                let free_disk: FreeDisk = Arc::new(move || reprise_hardware::disk_free(&root));
-                let taken = std::fs::metadata(dir.snapshots_db()).map_or(0, |file| file.len());
-                let free = free_disk().unwrap_or(u64::MAX).saturating_add(taken);
-                let budget = Budget::default_for(free, free_disk);
+                let mut budget = default_budget(&dir);
+                if let Some(chosen) = writer.snapshot_budget()? {
+                    budget.bytes = chosen;
+                }
                 let (mut store, opening) = SnapshotStore::open(writer, budget, key, now)?;
                 if let Err(error) = drop_states_of_nobody(writer, &mut store) {
                     // Erasing may need room that is not there; the next opening tries again.
@@ -83,7 +62,7 @@ impl Snapshots {
                     store: Mutex::new(store),
                     opening,
                     dir,
-                    paces: Mutex::default(),
+                    paces: Paces::default(),
                     unequal: Mutex::default(),
                 };
                 Ok(Self { inner: Arc::new(inner) })
@@ -130,15 +109,9 @@ impl Snapshots {
         blocking(move || SnapshotReader::open(&dir)).await
     }
 
-    /// What was measured of a model.
+    /// What was measured of a model since the program started.
     pub(crate) fn pace(&self, model: &str) -> Pace {
-        self.inner
-            .paces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(model)
-            .copied()
-            .unwrap_or_default()
+        self.inner.paces.of(model)
     }
 
     /// Notes that what was computed in one class does not give the same bits in another: until the program
@@ -154,17 +127,27 @@ impl Snapshots {
     }
 
     pub(crate) fn learn(&self, model: &str, measured: impl FnOnce(&mut Pace)) {
-        let mut paces = self.inner.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        measured(paces.entry(model.to_owned()).or_default());
+        self.inner.paces.learn(model, measured);
     }
 
-    /// The content hash (hex) of a model with all its shards; `None` where it cannot be read any more.
+    /// The content hash (hex) of a model with all its shards; `None` where it cannot be read any more. A large
+    /// model that was never hashed takes its time.
     pub(crate) async fn model_hash(&self, model: &Path) -> Option<String> {
+        self.hash_of(model, ControlFlow::Continue(())).await
+    }
+
+    /// The same where it is known already, without reading the model.
+    pub(crate) async fn known_model_hash(&self, model: &Path) -> Option<String> {
+        self.hash_of(model, ControlFlow::Break(())).await
+    }
+
+    /// `each` says whether to go on after each piece that has to be read.
+    async fn hash_of(&self, model: &Path, each: ControlFlow<()>) -> Option<String> {
         let files = model_files(model);
         let this = self.clone();
         let hashed = tokio::task::spawn_blocking(move || {
             let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-            content_hash_all(&files, &this, &mut |_| ControlFlow::Continue(()))
+            content_hash_all(&files, &this, &mut |_| each)
         });
         match hashed.await {
             Ok(Ok(hash)) => hash.map(|hash| hash.to_string()),
@@ -178,7 +161,11 @@ impl Snapshots {
 
     /// Forgets a conversation's states: its text is being erased.
     pub async fn drop_conversation(&self, conversation: ConversationId) -> Result<Dropped, StoreError> {
-        self.with(move |store| store.drop_conversation(conversation)).await
+        self.with(move |store| {
+            checkpoints::forget(store, conversation)?;
+            store.drop_conversation(conversation)
+        })
+        .await
     }
 
     /// Evicts the least recently used until all together take at most `bytes`.
@@ -190,6 +177,16 @@ impl Snapshots {
     pub async fn clear(&self) -> Result<Dropped, StoreError> {
         self.with(SnapshotStore::clear).await
     }
+}
+
+/// What snapshots may take where the person chose nothing. Those that are there count as free space: the budget
+/// must not shrink as they grow.
+pub(crate) fn default_budget(dir: &DataDir) -> Budget {
+    let root = dir.root().to_owned();
+    let free_disk: FreeDisk = Arc::new(move || reprise_hardware::disk_free(&root));
+    let taken = std::fs::metadata(dir.snapshots_db()).map_or(0, |file| file.len());
+    let free = free_disk().unwrap_or(u64::MAX).saturating_add(taken);
+    Budget::default_for(free, free_disk)
 }
 
 /// States hold what was said. A conversation that was erased while the program died, or by an earlier

@@ -1,6 +1,7 @@
 //! Where a turn meets the cache of states: before the answer and after it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,15 +12,20 @@ use reprise_store::{ConversationId, Message, NodeId, SnapshotId, StoreError, Tim
 use tokio::sync::{mpsc, oneshot};
 
 use crate::challenge;
+use crate::checkpoints;
 use crate::deaths::Action;
+use crate::not_saved::StateKept;
+use crate::pace::Pace;
 use crate::prompt::{self, Known};
 use crate::qualification::{self, Beside, Qualification};
+use crate::receipt::Reason;
 use crate::request::Saving;
 use crate::resume::{self, Ahead, Moment, Resumption, SHORTEST, reason};
 use crate::saving::{self, Subject};
-use crate::snapshots::{Pace, Snapshots, new_id};
+use crate::snapshots::{Snapshots, new_id};
+use crate::state_use::StateUse;
 use crate::turn::spec_of;
-use crate::{Chat, Library, NotSaved, ResumePath, SavedState, TurnEvent, TurnOutcome, TurnRequest};
+use crate::{Chat, Library, LoadOptions, NotSaved, ResumePath, SavedState, TurnEvent};
 
 /// An export that is expected to take longer waits for a pause of the person, in milliseconds.
 const LONG_EXPORT_MS: f64 = 250.0;
@@ -30,7 +36,7 @@ const LARGEST_SHARE: f64 = 0.03;
 /// What follows a state within the prompt is read again to prove it, and holds the engine up: at most so many tokens.
 const LONGEST_PROOF: u32 = 256;
 /// Messages whose states are looked for.
-const LOOKED_BACK: usize = 8;
+pub(crate) const LOOKED_BACK: usize = 8;
 /// Prompts shorter than this say nothing of the pace: starting weighs more than reading.
 const TELLING: u32 = 64;
 
@@ -52,6 +58,16 @@ pub(crate) struct Ready {
     pub(crate) footing: Option<Footing>,
     /// Whether a state is to be taken within the prompt.
     pub(crate) checkpoint: bool,
+}
+
+/// What a state belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose {
+    pub(crate) conversation: ConversationId,
+    /// The message at whose end it is.
+    pub(crate) node: NodeId,
+    /// The message that was answered: a state within the prompt belongs to it.
+    pub(crate) asked: NodeId,
 }
 
 /// A state that is live, and is to be kept when the person pauses or turns to something else.
@@ -133,6 +149,12 @@ impl Chat {
         self.news.listen()
     }
 
+    /// Hears from now on of states that are kept. The last caller is told.
+    #[must_use]
+    pub fn states_kept(&self) -> mpsc::UnboundedReceiver<StateKept> {
+        self.news.listen_to_kept()
+    }
+
     /// The cache of states.
     #[must_use]
     pub fn snapshots(&self) -> Option<&Snapshots> {
@@ -141,9 +163,15 @@ impl Chat {
 
     /// Beside a model that is being loaded: reads the state that the conversation most likely resumes from,
     /// and has the model hashed. `None` where the model is loaded already.
-    pub(crate) async fn read_ahead(&self, request: &TurnRequest, path: &[Message]) -> Option<Ahead> {
-        let snapshots = self.snapshots.as_ref().filter(|_| request.snapshots)?;
-        let spec = self.placed(spec_of(&request.model, &request.load).ok()?).await;
+    pub(crate) async fn read_ahead(
+        &self,
+        model: &Path,
+        load: &LoadOptions,
+        states: StateUse,
+        path: &[Message],
+    ) -> Option<Ahead> {
+        let snapshots = self.snapshots.as_ref().filter(|_| states.restores())?;
+        let spec = self.placed(spec_of(model, load).ok()?).await;
         if self.has_loaded(&spec) {
             return None;
         }
@@ -162,13 +190,17 @@ impl Chat {
         &self,
         conversation: ConversationId,
         known: usize,
-        wanted: bool,
+        states: StateUse,
         mut ahead: Option<Ahead>,
         spec: &GenerateSpec,
         loaded: &Loaded,
     ) -> Result<Ready, EngineError> {
         let known = u32::try_from(known).unwrap_or(u32::MAX);
         let began = Instant::now();
+        if states == StateUse::ReplayAsked {
+            self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.engine.discard().await?;
+        }
         let mut prompt = resume::prepare(&self.engine, spec).await?;
         // Until it is ready the context is nobody's: whoever is stopped on the way leaves it behind so.
         let own = self.live.lock().unwrap_or_else(PoisonError::into_inner).take() == Some(conversation);
@@ -177,15 +209,15 @@ impl Chat {
             prompt.live = 0;
         }
         let (resumption, footing) =
-            self.ready(conversation, known, wanted, &mut ahead, &prompt, loaded, began).await?;
+            self.ready(conversation, known, states, &mut ahead, (spec, &prompt), loaded, began).await?;
         let other_is_live = prompt.live == 0 && prompt.live_total > 0;
         // What was read ahead in vain goes too: a state weighs as much as the context.
         if (other_is_live || ahead.is_some()) && resumption.path != Some(ResumePath::Restored) {
             self.engine.discard().await?;
         }
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(conversation);
-        let checkpoint =
-            self.is_worth_a_checkpoint(conversation, footing.as_ref(), &prompt, resumption.reused);
+        let checkpoint = !spec.reading
+            && self.is_worth_a_checkpoint(conversation, footing.as_ref(), &prompt, resumption.reused);
         Ok(Ready { resumption, footing, checkpoint })
     }
 
@@ -248,22 +280,23 @@ impl Chat {
         &self,
         conversation: ConversationId,
         known: u32,
-        wanted: bool,
+        states: StateUse,
         ahead: &mut Option<Ahead>,
-        prompt: &PromptTokens,
+        (spec, prompt): (&GenerateSpec, &PromptTokens),
         loaded: &Loaded,
         began: Instant,
     ) -> Result<(Resumption, Option<Footing>), EngineError> {
-        let without = |code, message: String| {
+        let without = |code: &str, message: String| {
             let mut resumption = Resumption::without(prompt, known, reason(code, message));
             resumption.ms = ms(began);
             Ok((resumption, None))
         };
-        if self.snapshots_off.is_some() && wanted {
+        if self.snapshots_off.is_some() && states.keeps() {
             return without("snapshots_unusable", "the file of snapshots cannot be opened".to_owned());
         }
-        let Some(snapshots) = self.snapshots.as_ref().filter(|_| wanted) else {
-            return without("disabled", "snapshots are switched off".to_owned());
+        let Some(snapshots) = self.snapshots.as_ref().filter(|_| states.keeps()) else {
+            let Reason { code, message, .. } = states.why_not();
+            return without(&code, message);
         };
         if loaded.info.state.is_none() {
             let why = loaded.info.why_no_state.clone().unwrap_or_default();
@@ -293,8 +326,13 @@ impl Chat {
             info: &loaded.info,
             now: self.world.now(),
             known,
+            reading: spec.reading,
         };
-        let mut resumption = moment.resume(prompt, ahead).await?;
+        let mut resumption = if states.restores() {
+            moment.resume(prompt, ahead).await?
+        } else {
+            Resumption::without(prompt, known, states.why_not())
+        };
         resumption.ms = ms(began);
         Ok((resumption, Some(Footing { identity, model, qualification, is_qualified })))
     }
@@ -313,30 +351,36 @@ impl Chat {
         }
     }
 
-    /// After an answer: keeps its state at once, or later where copying it would hold the person up.
-    /// `unsaved` is what the turn's lock guards.
-    pub(crate) async fn after_answer(
+    /// Remembers how long the model took to load.
+    pub(crate) fn learn_load(&self, footing: Option<&Footing>, load_ms: Option<f64>) {
+        if let (Some(snapshots), Some(footing), Some(ms)) = (&self.snapshots, footing, load_ms) {
+            snapshots.learn(&footing.model, |pace| Pace::learn(&mut pace.load_ms, ms));
+        }
+    }
+
+    /// After an answer, or a text that was read: keeps its state at once, or later where copying it would hold the
+    /// person up. `unsaved` is what the turn's lock guards. `None` where there is nothing to keep.
+    pub(crate) async fn keep_state(
         &self,
         unsaved: &mut Option<Unsaved>,
-        outcome: &mut TurnOutcome,
+        whose: Whose,
         footing: Option<Footing>,
         info: ModelInfo,
-        wanted: bool,
-    ) {
-        if let Some(why) = self.snapshots_off.clone().filter(|_| wanted) {
+        states: StateUse,
+    ) -> Option<Saving> {
+        let Whose { conversation, node, asked } = whose;
+        if let Some(why) = self.snapshots_off.clone().filter(|_| states.keeps()) {
             let result = Err(why);
-            self.news.ended(outcome.conversation, &result);
-            outcome.saving = Saving::ended(result);
-            return;
+            self.news.ended(conversation, &result);
+            return Some(Saving::ended(result));
         }
-        let (Some(snapshots), Some(footing)) = (&self.snapshots, footing) else { return };
+        let (Some(snapshots), Some(footing)) = (&self.snapshots, footing) else { return None };
         let (saved, receiver) = oneshot::channel();
-        outcome.saving = Saving(receiver);
+        let saving = Some(Saving(receiver));
+        snapshots.keep_pace(&footing.model).await;
         let rate = snapshots.pace(&footing.model).export;
         let bytes = rate.map(|rate| rate * LONG_EXPORT_MS);
-        let (conversation, node, since) = (outcome.conversation, outcome.node, Instant::now());
-        let asked = outcome.message;
-        let this = Unsaved { conversation, node, asked, footing, info, since, saved };
+        let this = Unsaved { conversation, node, asked, footing, info, since: Instant::now(), saved };
         let large = match (&this.info.state, bytes) {
             (Some(_), Some(bytes)) => self.last_state_bytes(&this).is_some_and(|last| last as f64 > bytes),
             _ => false,
@@ -355,7 +399,7 @@ impl Chat {
                 self.export(this).await;
             }
             self.pause.notify_one();
-            return;
+            return saving;
         }
         if let Some(name) = unknown.filter(|_| must_be_known(&this))
             && let Err(error) = self.compare(Some(&name)).await
@@ -363,6 +407,7 @@ impl Chat {
             tracing::warn!(%error, "nothing could be found out of states");
         }
         self.export(this).await;
+        saving
     }
 
     /// The name of the comparison that is still to be made before it is known whether states survive.
@@ -508,8 +553,12 @@ impl Chat {
                     Err(error) => Err(error.into()),
                 };
             }
-            if let Err(why) = &result {
-                tracing::warn!(code = why.code, "a state was not kept");
+            match &result {
+                Ok(_) => {
+                    checkpoints::pin_needed(&library, &snapshots, conversation).await;
+                    news.kept(StateKept { conversation, node, at: created });
+                }
+                Err(why) => tracing::warn!(code = why.code, "a state was not kept"),
             }
             news.ended(conversation, &result);
             // Whoever waits may end the program next: the files are to be closed by then.

@@ -36,7 +36,7 @@ impl Chat {
 }
 
 /// About four bytes of Latin text make a token, and each Chinese, Japanese or Korean character one.
-fn estimate(text: &str) -> u32 {
+pub(crate) fn estimate(text: &str) -> u32 {
     let (mut characters, mut bytes) = (0, 0);
     for c in text.chars() {
         if is_cjk(c) {

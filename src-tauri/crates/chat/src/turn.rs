@@ -18,12 +18,14 @@ use crate::deaths::{Action, Deaths};
 use crate::identity::model_files;
 use crate::not_saved::News;
 use crate::open_turns::OpenTurns;
+use crate::opening::Openings;
 use crate::places::model_path;
 use crate::prompt::{self, Known};
 use crate::receipt::account;
 use crate::resume::Ahead;
 use crate::snapshots::Snapshots;
-use crate::states::{Footing, Ready, Underway, Unsaved};
+use crate::state_use::StateUse;
+use crate::states::{Footing, Ready, Underway, Unsaved, Whose};
 use crate::{Ask, ChatError, Library, LoadOptions, NotSaved, TurnEvent, TurnOutcome, TurnRequest, World};
 
 /// Refuses a message that says nothing. A turn does so itself; for callers who can tell earlier, before
@@ -66,7 +68,9 @@ pub struct Chat {
     pub(crate) live: Mutex<Option<ConversationId>>,
     /// Guards the sizes of the latest states, in bytes; held for one look-up.
     pub(crate) state_sizes: Mutex<HashMap<ConversationId, u64>>,
-    open: OpenTurns,
+    pub(crate) open: OpenTurns,
+    /// The opening that goes on.
+    pub(crate) openings: Openings,
     /// What tells the loaded model's files from edited ones, as they were before it was loaded. `None` where
     /// they could not be read, or changed meanwhile. Held for one look-up.
     files_as_loaded: Mutex<Option<Vec<FileStamp>>>,
@@ -86,7 +90,7 @@ struct Asked {
 type Answered = (TurnOutcome, Option<Footing>, ModelInfo);
 
 /// Rings when dropped: however a turn ends, what waits for a pause waits anew.
-struct Ring<'a>(&'a tokio::sync::Notify);
+pub(crate) struct Ring<'a>(pub(crate) &'a tokio::sync::Notify);
 
 impl Drop for Ring<'_> {
     fn drop(&mut self) {
@@ -122,6 +126,7 @@ impl Chat {
             live: Mutex::default(),
             state_sizes: Mutex::default(),
             open: OpenTurns::default(),
+            openings: Openings::default(),
             files_as_loaded: Mutex::default(),
         }
     }
@@ -140,6 +145,7 @@ impl Chat {
         events: &mpsc::Sender<TurnEvent>,
         cancel: &watch::Receiver<bool>,
     ) -> Result<Option<f64>, ChatError> {
+        self.openings.stop_any();
         self.wanted.notify_waiters();
         let _turn = self.turn.lock().await;
         self.wanted.notify_waiters();
@@ -150,7 +156,7 @@ impl Chat {
     /// holds `true`; what came until then is kept.
     pub async fn take_turn(
         &self,
-        request: TurnRequest,
+        mut request: TurnRequest,
         events: mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
     ) -> Result<TurnOutcome, ChatError> {
@@ -158,9 +164,15 @@ impl Chat {
         let open = self.open.open(conversation, cancel)?;
         let cancel = open.stopped();
         let asked = self.keep_message(&request, conversation).await?;
+        let choices = self.library.with(move |w| w.choices(conversation)).await?;
+        let states = StateUse::of(request.snapshots, choices);
+        if choices.always_cpu {
+            request.load.offload = None;
+        }
         let kept = TurnEvent::Kept { conversation: asked.conversation.id, message: asked.message };
         // Here and below: an error only means that nobody listens.
         let _ = events.send(kept).await;
+        self.openings.give_way(conversation);
         let mut turn = self.wait_in_line(&events, cancel.clone()).await?;
         // Again: what is done in a pause may have begun to listen after the first time.
         self.wanted.notify_waiters();
@@ -169,12 +181,17 @@ impl Chat {
         let action = Action::Answer(asked.conversation.id);
         loop {
             let loading = self.ensure_loaded(&request.model, &request.load, &events, &cancel, true);
-            let reading = async { Ok(self.read_ahead(&request, &asked.path).await) };
+            let reading =
+                async { Ok(self.read_ahead(&request.model, &request.load, states, &asked.path).await) };
             // Where loading fails, nobody waits for what is read beside it.
             let (load_ms, ahead) = tokio::try_join!(loading, reading)?;
-            match self.answer(&request, &asked, ahead, &events, cancel.clone()).await {
+            match self.answer(&request, &asked, states, ahead, &events, cancel.clone()).await {
                 Ok(Ok((mut outcome, footing, info))) => {
-                    self.after_answer(&mut turn, &mut outcome, footing, info, request.snapshots).await;
+                    self.learn_load(footing.as_ref(), load_ms);
+                    let whose = Whose { conversation, node: outcome.node, asked: outcome.message };
+                    if let Some(saving) = self.keep_state(&mut turn, whose, footing, info, states).await {
+                        outcome.saving = saving;
+                    }
                     self.deaths.lock().unwrap_or_else(PoisonError::into_inner).lived(&action);
                     outcome.timing.load_ms = load_ms;
                     return Ok(outcome);
@@ -235,6 +252,7 @@ impl Chat {
 
     /// Ends all turns, lets none begin, and waits until what came of them is kept.
     pub async fn close(&self) {
+        self.openings.stop_any();
         self.open.close().await;
     }
 
@@ -399,7 +417,7 @@ impl Chat {
         Ok(waiting)
     }
 
-    async fn ensure_loaded(
+    pub(crate) async fn ensure_loaded(
         &self,
         model: &Path,
         options: &LoadOptions,
@@ -465,6 +483,7 @@ impl Chat {
         &self,
         request: &TurnRequest,
         asked: &Asked,
+        states: StateUse,
         ahead: Option<Ahead>,
         events: &mpsc::Sender<TurnEvent>,
         cancel: watch::Receiver<bool>,
@@ -486,13 +505,14 @@ impl Chat {
             max_tokens: request.max_tokens,
             stop: request.stop.clone(),
             began: i64::try_from(asked.conversation.created.as_millis() / 1000).unwrap_or(0),
-            also_known: self.also_known(id, before, &known, request.snapshots).await,
+            also_known: self.also_known(id, before, &known, states.keeps()).await,
             checkpoint: false,
+            reading: false,
         };
         // With whatever tokeniser and template: what was computed before is not fresh.
         let computed =
             before.iter().filter_map(|message| message.tokens.as_ref()).map(|tokens| tokens.ids.len());
-        let ready = self.get_ready(id, computed.sum(), request.snapshots, ahead, &spec, &loaded);
+        let ready = self.get_ready(id, computed.sum(), states, ahead, &spec, &loaded);
         let mut stopped = cancel.clone();
         let ready = tokio::select! {
             biased;
@@ -619,7 +639,7 @@ fn close_abandoned(w: &mut HistoryWriter, node: NodeId, now: Timestamp) -> Resul
     w.finish_answer(node, &closed).map(drop)
 }
 
-fn not_trashed(conversation: &Conversation) -> Result<(), ChatError> {
+pub(crate) fn not_trashed(conversation: &Conversation) -> Result<(), ChatError> {
     if conversation.trashed_at.is_none() {
         return Ok(());
     }

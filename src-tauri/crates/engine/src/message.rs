@@ -12,7 +12,7 @@ use crate::qualify::{Qualified, QualifySpec};
 use crate::state::{Exported, ImageId, Pieces, PromptTokens, RestoreSpec, Restored, StateTraits};
 
 /// Version of this vocabulary. App and worker must agree exactly.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// One token of the loaded model's vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -650,6 +650,15 @@ pub struct GenerateSpec {
     /// for it. Where all of them are live already there is nothing to take.
     #[serde(default)]
     pub checkpoint: bool,
+    /// Answer nothing: read the conversation as far as it begins every prompt with whatever the person says next,
+    /// so that the answer to that decodes only what is new. A message of the person at the end, which is not
+    /// answered yet, is not part of it. Ends without a `Piece`; [`Fault::PromptEmpty`] where nothing was said, not
+    /// even by a system prompt.
+    ///
+    /// What is live behind it stays: where the tail can be removed always, elsewhere where this conversation goes
+    /// on so.
+    #[serde(default)]
+    pub reading: bool,
 }
 
 impl GenerateSpec {
@@ -665,6 +674,7 @@ impl GenerateSpec {
             began: 0,
             also_known: Vec::new(),
             checkpoint: false,
+            reading: false,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::frame::MAX_STATE;
 use crate::link::{Incoming, Link, Loss, Spawner, WorkerProcess};
 use crate::message::{
     CacheKind, Device, DeviceKind, Event, EventFrame, Finished, GenerateSpec, Hello, LoadSpec, ModelInfo,
-    Module, PROTOCOL_VERSION, Prepared, Request, RequestFrame, RequestId, StopReason, TemplateOrigin,
+    Module, PROTOCOL_VERSION, Prepared, Request, RequestFrame, RequestId, Role, StopReason, TemplateOrigin,
     TokenId,
 };
 use crate::qualify::Qualified;
@@ -67,6 +67,7 @@ struct Script {
     starts: VecDeque<Start>,
     loads: VecDeque<Vec<Act>>,
     answers: VecDeque<Vec<Act>>,
+    readings: VecDeque<Vec<Act>>,
     restores: VecDeque<OnRestore>,
     /// How a model remembers; `None`: with full attention.
     cache: Option<CacheKind>,
@@ -114,6 +115,12 @@ impl ScriptedEngine {
     /// What happens at the next answer.
     pub fn on_answer(&self, acts: Vec<Act>) {
         self.with(|script| script.answers.push_back(acts));
+    }
+
+    /// What happens at the next reading that has something to decode, when half of it is decoded. There is
+    /// nothing to say.
+    pub fn on_reading(&self, acts: Vec<Act>) {
+        self.with(|script| script.readings.push_back(acts));
     }
 
     /// What happens at the next restore.
@@ -390,14 +397,19 @@ impl ScriptedWorker {
             // Never accepted: never used.
             self.live.clear();
         }
+        let reading = spec.reading;
         let prompt = render(&spec);
         let tokens = tokens_of(&prompt);
         let known_kept = common_prefix(&spec.known, &tokens);
-        let reused = common_prefix(&self.live, &tokens).min(tokens.len() - 1);
         self.engine.with(|script| {
             script.prompts.push(prompt);
             script.specs.push(spec);
         });
+        if tokens.is_empty() {
+            return Ok(Event::Failed(Fault::PromptEmpty));
+        }
+        let live = common_prefix(&self.live, &tokens);
+        let reused = if reading { live } else { live.min(tokens.len() - 1) };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if count(tokens.len()) >= n_ctx {
             return Ok(Event::Failed(Fault::PromptTooLong { tokens: count(tokens.len()), n_ctx }));
@@ -412,6 +424,9 @@ impl ScriptedWorker {
         };
         let to_decode = prepared.to_decode;
         self.send(Some(id), Event::Prepared(prepared)).await?;
+        if reading {
+            return self.read(id, tokens, reused).await;
+        }
         self.live = tokens;
         self.send(Some(id), Event::Prefill { done: to_decode }).await?;
         let acts = self.engine.with(|script| script.answers.pop_front());
@@ -423,15 +438,33 @@ impl ScriptedWorker {
             Outcome::Failed(fault) => return Ok(Event::Failed(fault)),
         };
         Ok(Event::Finished(Finished {
-            stop,
-            prefill_tokens: to_decode,
-            // As slow as a processor is: a token a millisecond.
-            prefill_ms: f64::from(to_decode),
             ttft_ms: Some(1.0),
-            checkpoint_ms: None,
-            decode_tokens: said,
             decode_ms: 1.0,
+            ..finished(stop, to_decode, said)
         }))
+    }
+
+    /// Reads a conversation of which so many tokens are live.
+    async fn read(&mut self, id: RequestId, tokens: Vec<TokenId>, live: usize) -> Result<Event, Gone> {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        if live == tokens.len() {
+            return Ok(Event::Finished(finished(StopReason::End, 0, 0)));
+        }
+        let half = live + (tokens.len() - live) / 2;
+        self.live = tokens[..half].to_vec();
+        self.send(Some(id), Event::Prefill { done: count(half - live) }).await?;
+        let acts = self.engine.with(|script| script.readings.pop_front()).unwrap_or_default();
+        match self.act(id, acts, &mut 0).await? {
+            Outcome::Done => {}
+            Outcome::Cancelled => {
+                return Ok(Event::Finished(finished(StopReason::Cancelled, count(half - live), 0)));
+            }
+            Outcome::Failed(fault) => return Ok(Event::Failed(fault)),
+        }
+        let done = count(tokens.len() - live);
+        self.live = tokens;
+        self.send(Some(id), Event::Prefill { done }).await?;
+        Ok(Event::Finished(finished(StopReason::End, done, 0)))
     }
 
     async fn act(&mut self, id: RequestId, acts: Vec<Act>, said: &mut u32) -> Result<Outcome, Gone> {
@@ -502,6 +535,9 @@ impl ScriptedWorker {
             return Event::Failed(Fault::NotLoaded);
         }
         let tokens = tokens_of(&render(spec));
+        if tokens.is_empty() {
+            return Event::Failed(Fault::PromptEmpty);
+        }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let live = count(common_prefix(&self.live, &tokens));
         Event::Prompt(PromptTokens { tokens, live, live_total: count(self.live.len()), keeps: 0 })
@@ -620,14 +656,35 @@ impl ScriptedWorker {
     }
 }
 
+/// As slow as a processor is: a token a millisecond.
+fn finished(stop: StopReason, prefill_tokens: u32, decode_tokens: u32) -> Finished {
+    Finished {
+        stop,
+        prefill_tokens,
+        prefill_ms: f64::from(prefill_tokens),
+        ttft_ms: None,
+        checkpoint_ms: None,
+        decode_tokens,
+        decode_ms: 0.0,
+    }
+}
+
+/// Empty where there is nothing to read.
 fn render(spec: &GenerateSpec) -> String {
+    let last = spec.messages.iter().rposition(|message| message.role != Role::User);
+    let messages = match (spec.reading, last) {
+        (false, _) => &spec.messages[..],
+        (true, None) => return String::new(),
+        (true, Some(last)) => &spec.messages[..=last],
+    };
     let mut prompt = String::new();
-    for message in &spec.messages {
+    for message in messages {
         for part in ["<", message.role.as_str(), ">", &message.content, "\n"] {
             prompt.push_str(part);
         }
     }
-    prompt + "<assistant>"
+    // Where nothing is answered, as every next message of the person begins.
+    prompt + if spec.reading { "<user>" } else { "<assistant>" }
 }
 
 fn tokens_of(text: &str) -> Vec<TokenId> {

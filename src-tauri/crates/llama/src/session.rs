@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod qualify;
+mod reading;
 mod states;
 
 use std::cell::OnceCell;
@@ -15,7 +16,8 @@ use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_2::vocab::LlamaVocab;
 use reprise_engine::Fault;
 use reprise_engine::message::{
-    Event, Finished, GenerateSpec, ModelInfo, Prepared, Role, StopReason, TemplateOrigin, TokenId,
+    ChatMessage as Message, Event, Finished, GenerateSpec, ModelInfo, Prepared, Role, StopReason,
+    TemplateOrigin, TokenId,
 };
 use reprise_engine::state::PromptTokens;
 
@@ -46,6 +48,10 @@ impl Vocabulary for Tokenizer<'_> {
 
     fn is_control(&self, token: TokenId) -> bool {
         self.vocabulary.is_control(LlamaToken(token.0))
+    }
+
+    fn ends_answer(&self, token: TokenId) -> bool {
+        self.vocabulary.is_eog(LlamaToken(token.0))
     }
 
     fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
@@ -137,7 +143,16 @@ pub(crate) struct Session<'m> {
     /// A state within the prompt of the last answer, until an export asks for it.
     taken: Option<checkpoint::Taken>,
     /// The prompt of the last request to prepare one: the answer to the same request uses it.
-    prepared: Option<(GenerateSpec, Vec<TokenId>, u32)>,
+    prepared: Option<(GenerateSpec, Prompt)>,
+}
+
+/// What is to be read for a request.
+struct Prompt {
+    tokens: Vec<TokenId>,
+    /// See [`PromptTokens::keeps`].
+    keeps: u32,
+    /// `None`: it is to be answered. Otherwise what may be live behind it and stay.
+    behind: Option<Vec<TokenId>>,
 }
 
 /// What a session works with, all of which outlives it.
@@ -188,14 +203,15 @@ impl<'m> Session<'m> {
     /// Tokenises a conversation and says how much of it is live.
     pub(crate) fn prepare(&mut self, spec: GenerateSpec) -> Result<PromptTokens, Fault> {
         self.end_trial();
-        let tokens = self.prompt(&spec)?;
-        let live = common_prefix(&self.live, &tokens);
-        // Where the tail cannot be removed, all of what is live must fit.
-        let fits = self.info.cache.can_trim() || (live == self.live.len() && live < tokens.len());
-        let live = if fits { live } else { 0 };
-        let keeps = self.keeps(&spec, &tokens);
-        self.prepared = Some((spec, tokens.clone(), keeps));
-        Ok(PromptTokens { tokens, live: count(live), live_total: count(self.live.len()), keeps })
+        let prompt = self.prompt(&spec)?;
+        let told = PromptTokens {
+            tokens: prompt.tokens.clone(),
+            live: count(self.stays(&prompt)),
+            live_total: count(self.live.len()),
+            keeps: prompt.keeps,
+        };
+        self.prepared = Some((spec, prompt));
+        Ok(told)
     }
 
     /// Tokens of a text.
@@ -207,19 +223,17 @@ impl<'m> Session<'m> {
     pub(crate) fn generate(&mut self, spec: &GenerateSpec, reply: &Reply) -> Result<Finished, Fault> {
         let asked = Instant::now();
         self.end_trial();
-        let prepared = self.prepared.take().and_then(|(mut prepared, tokens, keeps)| {
+        let prepared = self.prepared.take().and_then(|(mut prepared, prompt)| {
             // Whether a state is to be taken is known only once the prompt is.
             prepared.checkpoint = spec.checkpoint;
-            (prepared == *spec).then_some((tokens, keeps))
+            (prepared == *spec).then_some(prompt)
         });
-        let (prompt, keeps) = if let Some(prepared) = prepared {
-            prepared
-        } else {
-            let prompt = self.prompt(spec)?;
-            let keeps = self.keeps(spec, &prompt);
-            (prompt, keeps)
+        let prompt = match prepared {
+            Some(prompt) => prompt,
+            None => self.prompt(spec)?,
         };
         let reused = self.rewind_to(&prompt)?;
+        let Prompt { tokens: prompt, keeps, .. } = prompt;
         let known_kept = common_prefix(&spec.known, &prompt);
         reply.send(Event::Prepared(Prepared {
             prompt_tokens: count(prompt.len()),
@@ -230,52 +244,66 @@ impl<'m> Session<'m> {
             prepare_ms: ms_since(asked),
         }));
         let began = Instant::now();
-        let read = self.read_prompt(&prompt, keeps, spec.checkpoint, reply)?;
+        let read = match prompt.len() - reused {
+            // What was taken within the prompt of the last answer stays, as all that is live does.
+            0 => 0,
+            _ => self.read_prompt(&prompt, keeps, spec.checkpoint, reply)?,
+        };
         let prefill_ms = ms_since(began);
         let mut finished = Finished {
             stop: StopReason::Cancelled,
             prefill_tokens: count(read),
             prefill_ms,
             ttft_ms: None,
-            checkpoint_ms: self.taken_ms(),
+            checkpoint_ms: self.taken_ms().filter(|_| !spec.reading),
             decode_tokens: 0,
             decode_ms: 0.0,
         };
-        if read == prompt.len() - reused && !reply.cancelled() {
+        let all = read == prompt.len() - reused;
+        if spec.reading && all {
+            finished.stop = StopReason::End;
+        } else if all && !reply.cancelled() {
             self.decode(spec, reply, asked, &mut finished)?;
         }
         Ok(finished)
     }
 
-    /// Renders and tokenises the conversation.
-    fn prompt(&self, spec: &GenerateSpec) -> Result<Vec<TokenId>, Fault> {
-        // The last message is the one to be answered.
-        let asked = spec.messages.last();
-        if asked.is_none_or(|message| message.content.trim().is_empty()) {
+    fn prompt(&self, spec: &GenerateSpec) -> Result<Prompt, Fault> {
+        let prompt = if spec.reading {
+            self.common_to_all_next(spec)?
+        } else {
+            // The last message is the one to be answered.
+            let asked = spec.messages.last();
+            if asked.is_none_or(|message| message.content.trim().is_empty()) {
+                return Err(Fault::PromptEmpty);
+            }
+            Prompt { tokens: self.tokens_of(spec, &spec.messages)?, keeps: 0, behind: None }
+        };
+        let (n, n_ctx) = (count(prompt.tokens.len()), self.info.n_ctx);
+        if n == 0 {
             return Err(Fault::PromptEmpty);
         }
-        let rendered = self.render(spec)?;
+        // One cell must be left for the answer to begin.
+        if n >= n_ctx {
+            return Err(Fault::PromptTooLong { tokens: n, n_ctx });
+        }
+        Ok(Prompt { keeps: self.keeps(spec, &prompt.tokens), ..prompt })
+    }
+
+    /// Renders and tokenises these messages as ones of the conversation.
+    fn tokens_of(&self, spec: &GenerateSpec, messages: &[Message]) -> Result<Vec<TokenId>, Fault> {
+        let rendered = self.render(messages, spec.began)?;
         let known = |tokens| if self.tokenizer.knows(tokens) { tokens } else { &[][..] };
         let candidates = [
             Known { tokens: known(&spec.known), ends_message: true },
             Known { tokens: &self.live, ends_message: false },
             Known { tokens: known(&spec.also_known), ends_message: false },
         ];
-        let prompt = splice(&self.tokenizer, &rendered, &candidates);
-        let n_ctx = self.info.n_ctx;
-        if prompt.is_empty() {
-            return Err(Fault::PromptEmpty);
-        }
-        // One cell must be left for the answer to begin.
-        if count(prompt.len()) >= n_ctx {
-            return Err(Fault::PromptTooLong { tokens: count(prompt.len()), n_ctx });
-        }
-        Ok(prompt)
+        Ok(splice(&self.tokenizer, &rendered, &candidates))
     }
 
-    fn render(&self, spec: &GenerateSpec) -> Result<String, Fault> {
-        let messages: Vec<ChatMessage> = spec
-            .messages
+    fn render(&self, messages: &[Message], began: i64) -> Result<String, Fault> {
+        let messages: Vec<ChatMessage> = messages
             .iter()
             .map(|message| ChatMessage {
                 role: message.role.as_str().to_owned(),
@@ -292,7 +320,7 @@ impl<'m> Session<'m> {
             add_generation_prompt: true,
             bos_token: &self.tokenizer.spelling(vocabulary.bos()),
             eos_token: &self.tokenizer.spelling(vocabulary.eos()),
-            now: LocalTime { unix_seconds: spec.began, utc_offset_seconds: 0 },
+            now: LocalTime { unix_seconds: began, utc_offset_seconds: 0 },
             extra: &serde_json::Map::new(),
         };
         let rendered = match self.info.template {
@@ -310,10 +338,28 @@ impl<'m> Session<'m> {
         })
     }
 
-    /// Leaves in the context only what `prompt` begins with, and says how many tokens that is. At least
-    /// one token of the prompt is left to decode: its logits are needed.
-    fn rewind_to(&mut self, prompt: &[TokenId]) -> Result<usize, Fault> {
-        let keep = common_prefix(&self.live, prompt).min(prompt.len() - 1);
+    /// How many tokens of a prompt are live and can stay. Where the tail cannot be removed, all of what is live must
+    /// fit.
+    fn stays(&self, prompt: &Prompt) -> usize {
+        let live = common_prefix(&self.live, &prompt.tokens);
+        let fits = if live < prompt.tokens.len() {
+            live == self.live.len()
+        } else {
+            // The last token is decoded for its logits where there is an answer to begin.
+            prompt.behind.as_ref().is_some_and(|behind| behind.starts_with(&self.live[live..]))
+        };
+        if self.info.cache.can_trim() || fits { live } else { 0 }
+    }
+
+    /// Leaves in the context only what `prompt` begins with, and says how many tokens that is. At least one token
+    /// of it is left to decode, whose logits are needed; save where it is only read: if all of it is live, nothing
+    /// is decoded, and nothing that is live behind it has to go.
+    fn rewind_to(&mut self, prompt: &Prompt) -> Result<usize, Fault> {
+        let stays = self.stays(prompt);
+        if prompt.behind.is_some() && stays == prompt.tokens.len() {
+            return Ok(stays);
+        }
+        let keep = stays.min(prompt.tokens.len() - 1);
         if keep == self.live.len() && self.context.is_some() {
             return Ok(keep);
         }

@@ -17,6 +17,8 @@ pub trait Vocabulary {
     fn piece(&self, token: TokenId) -> Vec<u8>;
     /// Whether it is a control token: a boundary that text never crosses.
     fn is_control(&self, token: TokenId) -> bool;
+    /// Whether an answer ends when the model says it.
+    fn ends_answer(&self, token: TokenId) -> bool;
     /// Tokenises text; control tokens in it are recognised, none is added.
     fn tokenize(&self, text: &[u8]) -> Vec<TokenId>;
     /// The beginning-of-sequence token, where the model wants one.
@@ -86,10 +88,14 @@ fn reach<'a>(vocabulary: &impl Vocabulary, text: &[u8], known: Known<'a>, bos: O
     if bos.is_some() && known.tokens.first().copied() != bos {
         return Reach { tokens: &[], bytes: 0 };
     }
-    let whole = count == known.tokens.len();
+    let whole = match known.tokens.get(count..) {
+        // The model ended its answer, and the template writes that otherwise or not at all.
+        Some([end]) => known.ends_message && vocabulary.ends_answer(*end),
+        rest => rest.is_some_and(<[_]>::is_empty),
+    };
     let on_character = text.get(bytes).is_none_or(|byte| byte & 0xc0 != 0x80);
     if whole && on_character && (known.ends_message || begins_with_control(vocabulary, &text[bytes..])) {
-        return Reach { tokens: known.tokens, bytes };
+        return Reach { tokens: &known.tokens[..count], bytes };
     }
     boundary
 }
@@ -115,6 +121,29 @@ pub(crate) fn kept_in(vocabulary: &impl Vocabulary, text: &str, prompt: &[TokenI
     let last = prompt.len().saturating_sub(1);
     let boundary = reach(false).min(last);
     if boundary + NEAR < last && reach(true) == prompt.len() { last } else { boundary }
+}
+
+/// How many tokens two prompts share that every other prompt shares too which begins with the same text. The last
+/// ones do not count, because what comes behind a text decides how its end is tokenised: only those up to a control
+/// token do, or up to white space that ends before the text does. No tokeniser joins that to what stands before it.
+pub(crate) fn sure(vocabulary: &impl Vocabulary, one: &[TokenId], other: &[TokenId]) -> usize {
+    const NEAR: usize = 64;
+    /// Where neither is near, no more than so many tokens at the end become others.
+    const END: usize = 8;
+    let common = common_prefix(one, other);
+    // Of the tokens behind the one that is looked at: whether there is text in them, and whether they begin with white
+    // space that ends before the text does.
+    let (mut text, mut space) = (false, false);
+    for last in (common.saturating_sub(NEAR)..common).rev() {
+        let piece = vocabulary.piece(one[last]);
+        let is = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+        if vocabulary.is_control(one[last]) || (space && !is(piece.last())) {
+            return last + 1;
+        }
+        text |= !piece.trim_ascii().is_empty();
+        space = text && is(piece.first());
+    }
+    common.saturating_sub(END)
 }
 
 /// Looks at no more text than the longest control token takes.
@@ -192,6 +221,10 @@ mod tests {
             token.0 < 3
         }
 
+        fn ends_answer(&self, token: TokenId) -> bool {
+            token.0 == 1
+        }
+
         fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
             let mut rest = text;
             let mut tokens = Vec::new();
@@ -240,6 +273,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_no_template_writes_costs_nothing_of_the_answer() {
+        let answered = ["<s>", "Hel", "lo", "<e>"];
+        Words::new().check("<s>Hello worlda", &answered, true, &["<s>", "Hel", "lo", " world", "a"]);
+        Words::new().check("<s>Hello", &answered, true, &["<s>", "Hel", "lo"]);
+        // No answer ends so, and none was finished.
+        Words::new().check("<s>Hellob", &["<s>", "Hel", "lo", "<u>"], true, &["<s>", "Hello", "b"]);
+        Words::new().check("<s>Hellob", &answered, false, &["<s>", "Hello", "b"]);
+        // Something else was said.
+        Words::new().check("<s>Helb", &answered, true, &["<s>", "Hel", "b"]);
+    }
+
+    #[test]
     fn an_added_beginning_token_spells_nothing() {
         let mut words = Words::new();
         words.bos = true;
@@ -260,6 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn what_every_next_prompt_shares_ends_where_no_text_behind_it_matters() {
+        let words = Words::new();
+        let sure = |one: &[&str], other: &[&str]| sure(&words, &words.ids(one), &words.ids(other));
+        // Behind a control token.
+        assert_eq!(sure(&["<s>", "Hel", "lo", "<u>", "a"], &["<s>", "Hel", "lo", "<u>", "b"]), 4);
+        assert_eq!(sure(&["<s>", "Hel", "lo", "<u>", "b", "a"], &["<s>", "Hel", "lo", "<u>", "b", "b"]), 4);
+        // Before white space that is over, and not where it may go on.
+        let one = ["Hello", " wor", "ld", " ", "a", "b", "a"];
+        assert_eq!(sure(&one, &["Hello", " wor", "ld", " ", "a", "b", "b"]), 3);
+        assert_eq!(sure(&one, &["Hello", " wor", "ld", " ", "b"]), 1);
+        assert_eq!(sure(&["Hello", " ", " ", "a", "b"], &["Hello", " ", " ", "a", "a"]), 1);
+        // Long text that has neither: all but its end.
+        let (mut one, mut other) = (vec!["<s>"; 1], vec!["<s>"; 1]);
+        one.extend(["a"; 200]);
+        other.extend(["a"; 190]);
+        assert_eq!(sure(&one, &other), 183);
+        assert_eq!(sure(&["<s>", "a", "b"], &["<s>", "a", "a"]), 1);
+        assert_eq!(sure(&["a"], &["b"]), 0);
+        assert_eq!(sure(&[], &[]), 0);
+    }
+
+    #[test]
     fn a_cut_never_falls_inside_a_character() {
         struct Bytes;
         impl Vocabulary for Bytes {
@@ -267,6 +334,9 @@ mod tests {
                 vec![u8::try_from(token.0).unwrap()]
             }
             fn is_control(&self, _: TokenId) -> bool {
+                false
+            }
+            fn ends_answer(&self, _: TokenId) -> bool {
                 false
             }
             fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {

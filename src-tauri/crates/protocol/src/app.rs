@@ -55,6 +55,15 @@ pub enum AppEvent {
         /// Why, and what to do about it.
         error: AppError,
     },
+    /// What the model remembers of a conversation is on the disk.
+    Saved {
+        /// Of this conversation.
+        conversation: String,
+        /// When, in milliseconds since 1970.
+        at: f64,
+    },
+    /// Conversations may open at once now that did not, or the other way round.
+    Marks,
     /// Files are held over the window, or were taken away again.
     Dragging {
         /// Whether they are over it.

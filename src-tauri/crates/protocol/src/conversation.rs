@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Receipt, Timing};
+use crate::{Receipt, Resumed, Timing};
 
 /// A conversation as a list shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,34 @@ pub struct ConversationView {
     pub messages: Vec<MessageView>,
     /// What was typed and not sent.
     pub draft: String,
+    /// What the person chose for this conversation.
+    pub choices: Choices,
+    /// Places that the person gave a name, in all branches, the first one first.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// What the person chose for one conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Choices {
+    /// Its text is read each time: no state is restored or kept.
+    pub always_replay: bool,
+    /// It is computed on the processor, whatever else there is.
+    pub always_cpu: bool,
+}
+
+/// A message that the person gave a name, to come back to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Checkpoint {
+    /// The message.
+    pub message: String,
+    /// Its name.
+    pub name: String,
+    /// When it was named, in milliseconds since 1970.
+    pub created: f64,
+    /// Whether a snapshot that reaches it is kept and pinned.
+    pub pinned: bool,
 }
 
 /// Who speaks.
@@ -125,6 +153,11 @@ pub struct MessageView {
     pub versions: Vec<String>,
     /// How the conversation came into the KV cache for this answer.
     pub receipt: Option<Receipt>,
+    /// How the conversation was made ready again when it was opened at this message, the last few times; the
+    /// latest last.
+    pub resumes: Vec<Resumed>,
+    /// How many more there were before these.
+    pub resumes_before: u32,
     /// What this answer took.
     pub timing: Option<Timing>,
     /// Name of the model that wrote it.

@@ -15,19 +15,27 @@ mod app;
 mod conversation;
 mod engine;
 mod error;
+mod qualification;
 mod receipt;
+mod resume;
 mod settings;
+mod storage;
 mod turn;
 
 pub use app::{AppEvent, AppInfo, Startup};
 pub use conversation::{
-    ConversationPage, ConversationRow, ConversationView, MessageState, MessageView, Notice, SearchHit,
-    SearchResults, SnippetPart, Speaker, StopReason,
+    Checkpoint, Choices, ConversationPage, ConversationRow, ConversationView, MessageState, MessageView,
+    Notice, SearchHit, SearchResults, SnippetPart, Speaker, StopReason,
 };
 pub use engine::{EnginePhase, EngineView, LoadedModel, ModelChoice, ModelRow, TokenCount};
 pub use error::AppError;
+pub use qualification::{QualificationRow, Qualifications, Verdict};
 pub use receipt::{Check, Reason, Receipt, ResumePath, Timing};
-pub use settings::{Language, SendKey, Settings, Theme};
+pub use resume::{
+    Crossing, CrossingSide, EditCost, Mark, NotYet, Outlook, ResumeTrigger, ResumeUpdate, Resumed,
+};
+pub use settings::{KvType, Language, SendKey, Settings, Theme};
+pub use storage::{Cleared, SnapshotOrder, SnapshotPage, SnapshotRow, StorageView, VerifyUpdate};
 pub use turn::{Ask, TurnUpdate};
 
 #[cfg(test)]

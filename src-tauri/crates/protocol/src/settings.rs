@@ -42,6 +42,18 @@ pub enum SendKey {
     CtrlEnter,
 }
 
+/// Type of the elements of the KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum KvType {
+    /// 16 bits a value.
+    #[default]
+    F16,
+    /// 8.5 bits a value: blocks of 32 with one scale.
+    Q8_0,
+}
+
 /// What the person chose in Settings › General.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -65,6 +77,8 @@ pub struct Settings {
     pub temperature: Option<f32>,
     /// Context in tokens; `None`: the model's own within a default.
     pub n_ctx: Option<u32>,
+    /// Type of the KV cache, and so the size of snapshots.
+    pub kv_type: KvType,
 }
 
 impl Default for Settings {
@@ -79,6 +93,7 @@ impl Default for Settings {
             system_prompt: String::new(),
             temperature: None,
             n_ctx: None,
+            kv_type: KvType::default(),
         }
     }
 }

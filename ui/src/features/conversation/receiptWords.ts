@@ -1,7 +1,7 @@
 import type { Check } from "../../ipc/generated/Check";
 import type { Receipt } from "../../ipc/generated/Receipt";
-import { explainReason } from "../../shared/i18n/explain";
-import { count, duration } from "../../shared/i18n/format";
+import { explainBriefly, explainDetail, explainReason, explainRemedy } from "../../shared/i18n/explain";
+import { bytes, count, duration } from "../../shared/i18n/format";
 import { t } from "../../shared/i18n/translate.svelte";
 
 /** Checks that a snapshot must pass before it is called verified. */
@@ -26,7 +26,7 @@ export function tone(receipt: Receipt): "proof" | "cost" | "none" {
 export function sentence(receipt: Receipt): { say: string; end: string | null } {
   const time = duration(receipt.ms);
   const total = { count: receipt.tokens_total, tokens: count(receipt.tokens_total), time };
-  const reason = receipt.reason === null ? null : explainReason(receipt.reason);
+  const reason = receipt.reason === null ? null : explainBriefly(receipt.reason);
   switch (receipt.path) {
     case "restored":
       return { say: t("receipt_restored", total), end: verified(receipt) ? t("receipt_verified") : reason };
@@ -73,13 +73,35 @@ export function checkWords(check: Check): { name: string; compared: string } {
   }
 }
 
+/** The time that was saved against reading the text, as estimated; `null` where none was, or nothing is known. */
+export function savedMs(receipt: Receipt): number | null {
+  if (receipt.estimated_replay_ms === null || receipt.path === "replayed" || receipt.path === "fresh")
+    return null;
+  const saved = receipt.estimated_replay_ms - receipt.ms;
+  return saved > 0 ? saved : null;
+}
+
+/** Why it was not something cheaper, and what to do about it. */
+export function why(receipt: Receipt): { reason: string; remedy: string | null } | null {
+  if (receipt.reason === null) return null;
+  return { reason: explainReason(receipt.reason), remedy: explainRemedy(receipt.reason) };
+}
+
 /** The whole receipt as plain text, to be pasted somewhere. */
 export function asText(receipt: Receipt, when: string): string {
   const { say, end } = sentence(receipt);
   const lines = [`${say}${end === null ? "" : ` · ${end}`}`, when];
+  const figure = (what: string, shown: string) => lines.push(t("receipt_figure", { what, figure: shown }));
+  figure(t("receipt_to_resume"), duration(receipt.ms));
+  if (receipt.estimated_replay_ms !== null)
+    figure(t("receipt_replay"), duration(receipt.estimated_replay_ms));
+  if (receipt.bytes_read > 0) figure(t("receipt_bytes"), bytes(receipt.bytes_read));
   for (const check of receipt.checks) {
     const passed = t(check.ok ? "receipt_passed" : "receipt_failed");
-    lines.push(`${checkWords(check).name}: ${passed}, ${check.detail}, ${duration(check.ms)}`);
+    const measured = `${passed}, ${explainDetail(check.detail)}, ${duration(check.ms)}`;
+    figure(checkWords(check).name, measured);
   }
+  const remedy = why(receipt)?.remedy ?? null;
+  if (remedy !== null) figure(t("receipt_remedy"), remedy);
   return lines.join("\n");
 }

@@ -13,3 +13,16 @@ export function contextSize(typed: string): number | null | undefined {
   const value = Number(text);
   return Number.isInteger(value) && value >= 256 && value <= 1_048_576 ? value : undefined;
 }
+
+/** Bytes of a size that was typed in GB. A comma before exactly three digits groups them, any other is a point. */
+export function gigabytes(typed: string): number | undefined {
+  const text = typed
+    .trim()
+    .replace(/\s*GB$/iu, "")
+    .replace(/[\s_']|,(?=\d{3}(?:\D|$))/gu, "")
+    .replace(",", ".");
+  const value = Number(text);
+  return text !== "" && Number.isFinite(value) && value >= 0 && value <= 1_000_000
+    ? Math.round(value * 1e9)
+    : undefined;
+}

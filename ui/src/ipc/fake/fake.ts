@@ -3,20 +3,30 @@ import { AppError } from "../error";
 import type { AppError as Crossed } from "../generated/AppError";
 import type { AppEvent } from "../generated/AppEvent";
 import type { Ask } from "../generated/Ask";
+import type { Choices } from "../generated/Choices";
 import type { ConversationRow } from "../generated/ConversationRow";
 import type { EnginePhase } from "../generated/EnginePhase";
 import type { EngineView } from "../generated/EngineView";
 import type { MessageView } from "../generated/MessageView";
 import type { ModelRow } from "../generated/ModelRow";
+import type { ResumeTrigger } from "../generated/ResumeTrigger";
+import type { ResumeUpdate } from "../generated/ResumeUpdate";
 import type { SearchHit } from "../generated/SearchHit";
 import type { Settings } from "../generated/Settings";
+import type { SnapshotOrder } from "../generated/SnapshotOrder";
 import type { SnippetPart } from "../generated/SnippetPart";
 import type { TurnUpdate } from "../generated/TurnUpdate";
+import type { VerifyUpdate } from "../generated/VerifyUpdate";
 import { type Chatted, conversationRow, converse, receipt, timing, tokensOf } from "./library";
+import { Points } from "./points";
+import { Resumes } from "./resumes";
+import type { Stage } from "./stage";
+import { Storage } from "./storage";
 import { answers } from "./texts";
 
-/** Where a turn stops going on, so that its state can be looked at. */
-export type Hold = "queued" | "loading" | "reading" | "answering";
+/** Where a turn or an opening stops going on, so that its state can be looked at. */
+export type Hold =
+  "queued" | "loading" | "reading" | "answering" | "verifying" | "testing" | "checking" | "replaying";
 
 /** What the fake plays. */
 export interface Play {
@@ -39,12 +49,29 @@ export interface Play {
   trouble: Crossed | null;
   interrupted: number;
   settings: Partial<Settings>;
+  snapshots: number;
+  /** What snapshots may take, where the person chose it. */
+  budget: number | null;
+  /** Snapshots that a check finds damaged. */
+  damaged: number;
+  /** Whether the file of the snapshots cannot be opened. */
+  unusable: boolean;
+  /** Whether it was found out for some models whether states survive. */
+  tested: boolean;
   /** Commands that fail, and how. */
   failing: Record<string, Crossed>;
   /** A turn that fails after this many tokens. */
   failAfter: number | null;
   /** What the turn fails with. */
   failWith: Crossed;
+  /** What opening a conversation comes to: `restored`, `ready`, `failed`, or why it is read; `null`: as its mark says. */
+  opening: string | null;
+  /** What reading a conversation takes, in milliseconds. */
+  replayMs: number;
+  /** Whether another model wrote the answers: its costs are known, are not, or its file is gone. */
+  crossing: "known" | "unknown" | "gone" | null;
+  /** Whether no pace was measured yet. */
+  unmeasured: boolean;
 }
 
 export const defaultSettings: Settings = {
@@ -57,6 +84,7 @@ export const defaultSettings: Settings = {
   system_prompt: "",
   temperature: null,
   n_ctx: null,
+  kv_type: "f16",
 };
 
 export const engineDied: Crossed = {
@@ -78,9 +106,18 @@ export const defaultPlay: Play = {
   trouble: null,
   interrupted: 0,
   settings: {},
+  snapshots: 36,
+  budget: null,
+  damaged: 0,
+  unusable: false,
+  tested: true,
   failing: {},
   failAfter: null,
   failWith: engineDied,
+  opening: null,
+  replayMs: 3000,
+  crossing: null,
+  unmeasured: false,
 };
 
 const knownModels: ModelRow[] = [
@@ -117,9 +154,30 @@ export class Fake implements Backend {
   private settings: Settings;
   private born = 0;
   private releaseHold: (() => void) | null = null;
+  private readonly stage: Stage = {
+    play: defaultPlay,
+    reply: (command, given, answer) => this.reply(command, given, answer),
+    say: (event) => this.say(event),
+    rows: () => this.rows,
+    conversation: (id) => this.conversation(id),
+    owner: (message) => this.owner(message),
+    models: () => this.models,
+    engine: () => this.engine(),
+    engineIs: (phase) => this.engineIs(phase),
+    held: (at) => this.held(at),
+    release: () => {
+      // What is held in the settings does not go on because a conversation was left.
+      if (this.play.hold !== "verifying" && this.play.hold !== "testing") this.release();
+    },
+    born: () => (this.born += 1),
+  };
+  private readonly resumes: Resumes;
+  private readonly snapshots: Storage;
+  private readonly points: Points;
 
   constructor(play: Partial<Play> = {}) {
     this.play = { ...defaultPlay, ...play };
+    this.stage = { ...this.stage, play: this.play };
     const now = Date.now();
     this.rows = Array.from({ length: this.play.conversations }, (_, index) =>
       conversationRow(index, now, this.play.odd),
@@ -127,6 +185,9 @@ export class Fake implements Backend {
     this.models = knownModels.slice(0, this.play.models).map((model) => ({ ...model }));
     this.phase = this.models.length === 0 ? { kind: "absent" } : { kind: this.play.cold ? "idle" : "ready" };
     this.settings = { ...defaultSettings, ...this.play.settings };
+    this.resumes = new Resumes(this.stage);
+    this.snapshots = new Storage(this.stage);
+    this.points = new Points(this.stage);
   }
 
   /** Says something that nobody asked for. */
@@ -175,10 +236,7 @@ export class Fake implements Backend {
       const chatted = this.owner(message);
       const version = chatted.all.get(message);
       if (version === undefined) throw this.absent(message);
-      const from = chatted.view.messages.findIndex((one) => version.versions.includes(one.id));
-      const kept = chatted.view.messages.slice(0, from);
-      const rest = [...chatted.all.values()].filter((one) => one.parent === version.id).slice(0, 1);
-      chatted.view.messages = [...kept, version, ...rest];
+      this.points.show(chatted, version);
       return { ...chatted.view, messages: [...chatted.view.messages] };
     });
   }
@@ -253,6 +311,7 @@ export class Fake implements Backend {
       hear({ kind: "queued" });
       await this.held("queued");
     }
+    await this.resumes.giveWay(id, () => hear({ kind: "queued" }));
     if (this.phase.kind === "idle") {
       for (const fraction of [0, 0.25, 0.63]) {
         this.engineIs({ kind: "loading", fraction });
@@ -281,6 +340,8 @@ export class Fake implements Backend {
       created: Date.now(),
       versions: [],
       receipt: null,
+      resumes: [],
+      resumes_before: 0,
       timing: null,
       model: this.models.find((model) => model.chosen)?.name ?? null,
     };
@@ -317,6 +378,86 @@ export class Fake implements Backend {
 
   stopTurn(conversation: string) {
     return this.reply("stop_turn", [conversation], () => this.stops.get(conversation)?.());
+  }
+
+  resume(conversation: string, trigger: ResumeTrigger, hear: (update: ResumeUpdate) => void) {
+    return this.resumes.resume(conversation, trigger, hear);
+  }
+
+  stopResume(conversation: string) {
+    return this.resumes.stop(conversation);
+  }
+
+  marks(conversations: string[]) {
+    return this.resumes.marks(conversations);
+  }
+
+  outlook(conversation: string) {
+    return this.resumes.outlook(conversation);
+  }
+
+  chooseFor(conversation: string, choices: Choices) {
+    return this.points.choose(conversation, choices);
+  }
+
+  changeInstructions(conversation: string, text: string) {
+    return this.points.changeInstructions(conversation, text);
+  }
+
+  nameCheckpoint(message: string, name: string) {
+    return this.points.name(message, name);
+  }
+
+  removeCheckpoint(message: string) {
+    return this.points.remove(message);
+  }
+
+  jumpTo(message: string) {
+    return this.points.jump(message);
+  }
+
+  storage() {
+    return this.snapshots.storage();
+  }
+
+  listSnapshots(order: SnapshotOrder, offset: number, limit: number) {
+    return this.snapshots.list(order, offset, limit);
+  }
+
+  setSnapshotBudget(bytes: number | null) {
+    return this.snapshots.setBudget(bytes);
+  }
+
+  pinSnapshot(id: string, pinned: boolean) {
+    return this.snapshots.pin(id, pinned);
+  }
+
+  dropSnapshot(id: string) {
+    return this.snapshots.drop(id);
+  }
+
+  clearSnapshots() {
+    return this.snapshots.clear();
+  }
+
+  verifySnapshots(hear: (update: VerifyUpdate) => void) {
+    return this.snapshots.verify(hear);
+  }
+
+  stopVerify() {
+    return this.snapshots.stopVerify();
+  }
+
+  showDataFolder() {
+    return this.snapshots.showFolder();
+  }
+
+  qualifications() {
+    return this.snapshots.qualifications();
+  }
+
+  qualify() {
+    return this.snapshots.qualify();
   }
 
   saveDraft(conversation: string | null, text: string) {
@@ -464,6 +605,8 @@ export class Fake implements Backend {
       created: Date.now(),
       versions: [],
       receipt: null,
+      resumes: [],
+      resumes_before: 0,
       timing: null,
       model: null,
     };
@@ -478,6 +621,7 @@ export class Fake implements Backend {
   private end(chatted: Chatted, answer: MessageView): void {
     chatted.view.messages = [...chatted.view.messages, answer];
     this.stops.delete(chatted.row.id);
+    this.resumes.answered(chatted.row.id);
     this.engineIs({ kind: "ready" });
   }
 

@@ -125,6 +125,8 @@ export function converse(row: ConversationRow, { messages, states }: Shape): Cha
       created: row.updated - (messages - index) * 60_000,
       versions: [`${row.id}.m${index}`],
       receipt: user ? null : turn === 0 ? receipt("fresh", total) : receipt("live", total),
+      resumes: [],
+      resumes_before: 0,
       timing: user ? null : timing(tokensOf(text)),
       model: user ? null : row.model,
     };
@@ -134,7 +136,16 @@ export function converse(row: ConversationRow, { messages, states }: Shape): Cha
   if (states) showStates(shown, all);
   return {
     row,
-    view: { id: row.id, title: row.title, model: row.model, system: null, messages: shown, draft: "" },
+    view: {
+      id: row.id,
+      title: row.title,
+      model: row.model,
+      system: null,
+      messages: shown,
+      draft: "",
+      choices: { always_replay: false, always_cpu: false },
+      checkpoints: [],
+    },
     all,
   };
 }
@@ -165,5 +176,14 @@ function showStates(shown: MessageView[], all: Map<string, MessageView>): void {
     notice: { code: "engine_died", message: "The engine stopped (signal 9). What it wrote so far is kept." },
   });
   change(7, { damaged: true });
-  change(9, { stop: "length" });
+  const opened = (ago: number, done: Receipt) => ({ at: Date.now() - ago, receipt: done });
+  change(9, {
+    stop: "length",
+    resumes: [
+      opened(2 * day, receipts.damaged),
+      opened(day, receipts.modelChanged),
+      opened(3_600_000, receipts.restored),
+    ],
+    resumes_before: 4,
+  });
 }

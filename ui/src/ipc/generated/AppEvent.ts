@@ -19,7 +19,15 @@ error: AppError, } | { "kind": "not_saved",
 /**
  * Why, and what to do about it.
  */
-error: AppError, } | { "kind": "dragging",
+error: AppError, } | { "kind": "saved",
+/**
+ * Of this conversation.
+ */
+conversation: string,
+/**
+ * When, in milliseconds since 1970.
+ */
+at: number, } | { "kind": "marks" } | { "kind": "dragging",
 /**
  * Whether they are over it.
  */

@@ -1,5 +1,7 @@
 // Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.
 
+import type { Checkpoint } from "./Checkpoint";
+import type { Choices } from "./Choices";
 import type { MessageView } from "./MessageView";
 
 /**
@@ -29,4 +31,12 @@ messages: Array<MessageView>,
 /**
  * What was typed and not sent.
  */
-draft: string, };
+draft: string,
+/**
+ * What the person chose for this conversation.
+ */
+choices: Choices,
+/**
+ * Places that the person gave a name, in all branches, the first one first.
+ */
+checkpoints: Array<Checkpoint>, };

@@ -3,6 +3,7 @@
 import type { MessageState } from "./MessageState";
 import type { Notice } from "./Notice";
 import type { Receipt } from "./Receipt";
+import type { Resumed } from "./Resumed";
 import type { Speaker } from "./Speaker";
 import type { StopReason } from "./StopReason";
 import type { Timing } from "./Timing";
@@ -55,6 +56,15 @@ versions: Array<string>,
  * How the conversation came into the KV cache for this answer.
  */
 receipt: Receipt | null,
+/**
+ * How the conversation was made ready again when it was opened at this message, the last few times; the
+ * latest last.
+ */
+resumes: Array<Resumed>,
+/**
+ * How many more there were before these.
+ */
+resumes_before: number,
 /**
  * What this answer took.
  */

@@ -1,5 +1,6 @@
 // Made from the crate `reprise-protocol`. Do not edit; see its first lines for how to renew it.
 
+import type { KvType } from "./KvType";
 import type { Language } from "./Language";
 import type { SendKey } from "./SendKey";
 import type { Theme } from "./Theme";
@@ -43,4 +44,8 @@ temperature: number | null,
 /**
  * Context in tokens; `None`: the model's own within a default.
  */
-n_ctx: number | null, };
+n_ctx: number | null,
+/**
+ * Type of the KV cache, and so the size of snapshots.
+ */
+kv_type: KvType, };

@@ -74,6 +74,10 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     message: "无法读取该文件，没有导入任何内容。",
     remedy: "检查路径、权限及其所在磁盘。",
   },
+  folder_not_shown: {
+    message: "无法显示该文件夹。",
+    remedy: "请在您的文件管理器中打开它。",
+  },
   internal: {
     message: "Reprise 自身出现故障。之前保存的内容都是安全的。",
     remedy: "再试一次；如果再次发生，请重新启动 Reprise。",
@@ -171,7 +175,7 @@ export const faults: Record<string, { message: string; remedy: string }> = {
     remedy: "释放一些磁盘空间，或选择较大的空间上限；将 KV 缓存设为 q8_0 可使状态减半。",
   },
   snapshots_full: {
-    message: "磁盘已满，没有保存状态。没有消息受影响。",
+    message: "磁盘已满，状态既不能保存也不能删除。没有消息受影响。",
     remedy: "释放一些磁盘空间，或为快照选择较小的空间上限。",
   },
   budget_full: {
@@ -190,6 +194,8 @@ export const faults: Record<string, { message: string; remedy: string }> = {
 
 /** 重放原因的中文说明。 */
 export const reasons: Record<string, string> = {
+  always_replay: "此对话已设为每次重放",
+  asked: "您要求重放",
   cancelled: "已取消恢复",
   challenge: "快照未通过质询，已停用",
   disabled: "快照已关闭",
@@ -209,6 +215,8 @@ export const reasons: Record<string, string> = {
   model_changed: "模型文件在加载后已更改",
   model_missing: "无法再读取模型文件",
   no_snapshot: "没有快照",
+  not_loaded: "没有加载模型",
+  other_model: "加载的是另一个模型，或其他设置",
   replay_cheaper: "在这台机器上重放更快",
   restore: "快照无法写回，已停用",
   snapshots_unusable: "无法打开快照文件",

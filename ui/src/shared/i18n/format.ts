@@ -102,3 +102,44 @@ export function moment(at: number, now: number): string {
   if (days === 1) return t("yesterday_at", { time: timeExact(at) });
   return date({ dateStyle: "medium", timeStyle: "short" }).format(at);
 }
+
+/** Today, Yesterday, Thursday, 3 Nov, 3 Nov 2026: the day of something. */
+export function day(at: number, now: number): string {
+  const days = daysAgo(at, now);
+  if (days <= 0) return t("today");
+  if (days === 1) return t("yesterday");
+  return days < 7 ? date({ weekday: "long" }).format(at) : briefly(at, now);
+}
+
+/** 12 minutes, 3 hours, 11 days: how long ago something was. */
+export function age(at: number, now: number): string {
+  const minutes = Math.floor((now - at) / 60_000);
+  if (minutes < 1) return t("age_now");
+  if (minutes < 60) return t("age_minutes", { count: minutes });
+  if (minutes < 48 * 60) return t("age_hours", { count: Math.floor(minutes / 60) });
+  return t("age_days", { count: Math.floor(minutes / (24 * 60)) });
+}
+
+/** What a size is made of: 14.6 and GB. Three figures, where `bytes` has two; `even` ones also where they are 0. */
+export function measured(value: number, even = false): { figure: string; unit: string } {
+  // Nothing of a disk is still counted in what a disk is counted in.
+  if (value === 0) return { figure: count(0), unit: "GB" };
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let size = value;
+  let unit = 0;
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  const figures = { maximumSignificantDigits: 3, minimumSignificantDigits: even && unit > 0 ? 3 : 1 };
+  return { figure: number(figures).format(size), unit: units[unit] ?? "" };
+}
+
+/** 1.05 GB, 14.6 GB, 212 GB: for sizes that stand beside each other. */
+export function size(value: number, even = false): string {
+  const { figure, unit } = measured(value, even);
+  return `${figure} ${unit}`;
+}
+
+/** 20, 2.5: gigabytes on a scale. */
+export const gigabytes = (value: number) => number({ maximumFractionDigits: 2 }).format(value / 1e9);

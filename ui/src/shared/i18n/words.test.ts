@@ -3,9 +3,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { en } from "./en";
-import { explain, explainNotice, explainReason } from "./explain";
+import { explain, explainBriefly, explainDetail, explainNotice, explainReason } from "./explain";
 import { faults, reasons } from "./faults.zh-CN";
 import type { Key } from "./keys";
+import { remediesIn } from "./remedies";
 import { pickLocale, setLocale, t } from "./translate.svelte";
 import { zhCN } from "./zh-CN";
 
@@ -95,6 +96,72 @@ test("every reason of a receipt has Chinese words", () => {
   // Fewer would mean that the sources are no longer read as they are written.
   expect(codes.size).toBeGreaterThan(18);
   expect([...codes].filter((code) => reasons[code] === undefined)).toEqual([]);
+});
+
+test("every reason of a receipt has a remedy in both languages", () => {
+  for (const language of ["en", "zh-CN"] as const) {
+    const remedies = remediesIn(language);
+    expect(Object.keys(remedies).sort(), language).toEqual(Object.keys(reasons).sort());
+    for (const [code, text] of Object.entries(remedies)) expect(text, code).toMatch(/[.。]$/u);
+  }
+  for (const [code, text] of Object.entries(remediesIn("zh-CN"))) {
+    expect(text, code).not.toMatch(/\p{Script=Han}[,;:?!()]/u);
+    expect(text, code).not.toMatch(/\p{Script=Han}[A-Za-z0-9]|[A-Za-z0-9]\p{Script=Han}/u);
+  }
+});
+
+/** Measured values as the checks of the app word them. */
+const measured = [
+  "the seal is whole",
+  "all the same",
+  "12 of 12 pieces",
+  "12 of 12 pieces, read while the model was loaded",
+  "model differs",
+  "4096 of 4096 tokens",
+  "94371840 bytes, positions 0 to 4095",
+  "every bit of every logit is equal",
+  "every bit of every logit is equal (computed with other threads than at saving)",
+  "the logits differ (distance 0.4127; equality is demanded here)",
+  "it was computed with other threads, and the logits differ (distance 0.0123): nothing tells such a difference from a fault",
+  "its answers are too close to those of a model that remembers nothing (0.123) to prove anything",
+  "it was asked other questions when it was saved",
+  "piece 3 of 12 is not what was saved",
+  "piece 3 of 12 has 4096 bytes instead of 262144",
+  "the snapshot is not what was saved",
+  "the snapshot's description cannot be read: EOF",
+  "llama.cpp refused the state",
+  "it holds positions 0 to 4000, not 0 to 4095",
+  "it would be exported in 1000 bytes and was imported in 94371840",
+];
+
+test("what a check measured is told in the window's language", () => {
+  expect(explainDetail("94371840 bytes, positions 0 to 4095")).toBe("94,371,840 bytes, positions 0 to 4,095");
+  expect(explainDetail("the logits differ (distance 0.4127; equality is demanded here)")).toContain("0.4127");
+  expect(explainDetail("9f3a7123…c21e")).toBe("9f3a7123…c21e");
+  setLocale("zh-CN");
+  for (const detail of measured) expect(explainDetail(detail), detail).toMatch(/\p{Script=Han}/u);
+  expect(explainDetail("4096 of 4096 tokens")).toBe("4,096 / 4,096 个词元");
+  expect(explainDetail("something new")).toBe("something new");
+});
+
+test("every measured value of the app is among those that are told in Chinese", () => {
+  const chat = join(ui, "../src-tauri/crates/chat/src");
+  const said = ["resume.rs", "challenge.rs"]
+    .map((file) => readFileSync(join(chat, file), "utf8").split("mod tests")[0])
+    .join("\n");
+  const literals = [
+    ...said.matchAll(/check\(\s*"[a-z]+",\s*(?:true|false),\s*\w+,\s*(?:format!\()?"([^"]+)"/gu),
+    ...said.matchAll(/(?:detail = |detail: |failed\()\s*(?:format!\()?\s*"([^"]+)"/gu),
+  ].map(([, text]) => (text ?? "").split(/[{(]/u)[0]?.trim() ?? "");
+  // Fewer would mean that the sources are no longer read as they are written.
+  expect(literals.length).toBeGreaterThan(6);
+  const unknown = literals.filter((text) => !measured.some((known) => known.includes(text)));
+  expect(unknown).toEqual([]);
+});
+
+test("a reason in a line is said without its measure", () => {
+  const reason = { code: "integrity", message: "the snapshot was damaged: piece 3 of 12", field: null };
+  expect(explainBriefly(reason)).toBe("the snapshot was damaged");
 });
 
 test("an error is told in the window's language, with the app's own sentence for what it names", () => {

@@ -41,7 +41,7 @@ impl Keeper {
     }
 
     /// The same, with something done to the data folder while nobody has it open.
-    async fn restart_after(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
+    pub async fn restart_after(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
         let Self { desk, model } = self;
         let Desk { chat, engine, world, folder, .. } = desk;
         chat.finish_saving().await;
@@ -93,7 +93,7 @@ impl Keeper {
         self.turn(self.request(Ask::Continue { conversation, parent: None, text: text.to_owned() })).await
     }
 
-    fn dir(&self) -> DataDir {
+    pub fn dir(&self) -> DataDir {
         DataDir::at(self.desk.folder.path()).unwrap()
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reprise_engine::message::StopReason;
+use reprise_engine::message::{ChatMessage, GenerateSpec, Role, StopReason};
 use reprise_engine::scripted::{Act, ScriptedEngine};
 use reprise_engine::{Death, EngineError, Fault, GenerationEvent, Limits};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{ask, end, first_piece, in_time, loaded, question, read, start, text};
+use crate::{ask, end, first_piece, in_time, loaded, never, question, read, start, text};
 
 fn kind(event: &GenerationEvent) -> &'static str {
     match event {
@@ -31,6 +31,55 @@ async fn events_come_in_their_order() {
     let finished = end(&events).unwrap();
     assert_eq!((finished.stop, finished.decode_tokens), (StopReason::End, 3));
     assert_eq!(script.prompts(), ["<user>why?\n<assistant>"]);
+}
+
+/// What the next message finds live, and nothing that is decoded twice.
+#[tokio::test(start_paused = true)]
+async fn a_conversation_is_read_once_and_no_further_than_any_next_message() {
+    let script = ScriptedEngine::new();
+    script.on_answer(vec![Act::Say("because".to_owned())]);
+    let engine = loaded(&script).await;
+    let say = |role, content: &str| ChatMessage { role, content: content.to_owned() };
+    let talked = [say(Role::User, "why?"), say(Role::Assistant, "because")];
+    let reading =
+        |messages: &[ChatMessage]| GenerateSpec { reading: true, ..GenerateSpec::new(messages.to_vec()) };
+    let run = |spec| async { read(in_time(engine.generate(spec, never())).await.unwrap()).await };
+    let prepared = |events: &[GenerationEvent]| match &events[0] {
+        GenerationEvent::Prepared(prepared) => (prepared.reused, prepared.to_decode),
+        other => panic!("{other:?}"),
+    };
+
+    // 36 characters, of which half are live when it is stopped.
+    let (stop, stopped) = watch::channel(false);
+    script.on_reading(vec![Act::Wait(Duration::from_secs(5))]);
+    let stopping = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send(true).unwrap();
+    });
+    let events = read(in_time(engine.generate(reading(&talked), stopped)).await.unwrap()).await;
+    stopping.await.unwrap();
+    let finished = end(&events).unwrap();
+    assert_eq!((finished.stop, finished.prefill_tokens), (StopReason::Cancelled, 18));
+    let events = run(reading(&talked)).await;
+    assert_eq!(events.iter().map(kind).collect::<Vec<_>>(), ["prepared", "prefill", "prefill", "ended"]);
+    assert_eq!((prepared(&events), end(&events).unwrap().stop), ((18, 18), StopReason::End));
+    assert_eq!(script.prompts().last().unwrap(), "<user>why?\n<assistant>because\n<user>");
+    // Again, and with a message that is not answered yet.
+    let asked = [&talked[..], &[say(Role::User, "really?")]].concat();
+    for messages in [&talked[..], &asked] {
+        let prompt = in_time(engine.prepare(reading(messages))).await.unwrap();
+        assert_eq!((prompt.live, prompt.tokens.len()), (36, 36));
+        let events = run(reading(messages)).await;
+        assert_eq!(events.iter().map(kind).collect::<Vec<_>>(), ["prepared", "ended"]);
+        assert_eq!((prepared(&events), end(&events).unwrap().decode_tokens), ((36, 0), 0));
+    }
+    let events = run(GenerateSpec::new(asked)).await;
+    assert_eq!((prepared(&events), text(&events).as_str()), ((36, 19), "because"), "readings take no answer");
+    for nothing in [&[][..], &talked[..1]] {
+        let empty = EngineError::Fault(Fault::PromptEmpty);
+        assert_eq!(end(&run(reading(nothing)).await), Err(empty.clone()));
+        assert_eq!(in_time(engine.prepare(reading(nothing))).await.unwrap_err(), empty);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ def send(id, **event):
 
 
 # As `PROTOCOL_VERSION` of the engine.
-def hello(protocol=3):
+def hello(protocol=4):
     send(None, **{"is": "hello"}, protocol=protocol, pid=os.getpid(), build="python", modules=[], devices=[])
 
 

@@ -30,16 +30,16 @@ pub(super) struct Taken {
 
 impl Session<'_> {
     /// How many tokens of a prompt the next one is sure to begin with: a conversation that goes on after any
-    /// answer, as its template writes it.
+    /// answer, as its template writes it. None where nothing is answered: such a prompt ends at that place.
     pub(super) fn keeps(&self, spec: &GenerateSpec, prompt: &[TokenId]) -> u32 {
-        if self.info.cache.can_trim() {
+        if spec.reading || self.info.cache.can_trim() {
             return 0;
         }
-        let mut later = spec.clone();
+        let mut later = spec.messages.clone();
         let say = |role, content: &str| ChatMessage { role, content: content.to_owned() };
-        later.messages.push(say(Role::Assistant, "Yes."));
-        later.messages.push(say(Role::User, "Go on."));
-        match self.render(&later) {
+        later.push(say(Role::Assistant, "Yes."));
+        later.push(say(Role::User, "Go on."));
+        match self.render(&later, spec.began) {
             Ok(later) => count(splice::kept_in(&self.tokenizer, &later, prompt)),
             // A template that cannot be asked this is told when it is to be used.
             Err(_) => 0,

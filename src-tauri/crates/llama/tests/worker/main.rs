@@ -12,6 +12,7 @@ mod hostile_templates;
 mod kinds;
 mod loading;
 mod processes;
+mod reading;
 mod reuse;
 mod rig;
 #[path = "../templates/sandbox.rs"]
