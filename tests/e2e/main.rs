@@ -12,6 +12,7 @@ mod desktop;
 mod ends;
 mod faults;
 mod hostile_text;
+mod keeping;
 mod machine;
 mod opening;
 mod outside;

@@ -17,7 +17,7 @@ use crate::place::{ANSWER, Place, SOON, Window};
 use crate::talk::LONG;
 
 /// Words of one exchange: with the model's tokens for them well above the shortest state that is kept.
-const WORDS: usize = 400;
+pub const WORDS: usize = 400;
 
 /// What is written in the list and in the history of one conversation.
 fn text_of(title: &str, words: usize) -> String {
@@ -34,7 +34,7 @@ fn ids(number: u64) -> (Timestamp, NodeId, NodeId) {
 }
 
 impl Place {
-    fn write_history(&self, change: impl FnOnce(&mut HistoryWriter)) {
+    pub fn write_history(&self, change: impl FnOnce(&mut HistoryWriter)) {
         let holder = Holder::this_process("the test", Timestamp::from_millis(1));
         change(&mut History::open_writer(&DataDir::create(self.data()).unwrap(), &holder).unwrap());
     }
@@ -48,9 +48,14 @@ impl Place {
 
     /// One of them; `number` tells it from the others.
     fn had_one(&self, number: u64, title: &str, words: usize) {
+        self.had_one_with(number, title, words, self.model());
+    }
+
+    /// The same with another model.
+    pub fn had_one_with(&self, number: u64, title: &str, words: usize, model: &Path) {
         let (now, asked, answer) = ids(number);
-        let name = self.model().file_stem().unwrap().to_string_lossy().into_owned();
-        let path = self.model().display().to_string();
+        let name = model.file_stem().unwrap().to_string_lossy().into_owned();
+        let path = model.display().to_string();
         self.write_history(|writer| {
             let new = NewConversation {
                 id: ConversationId::new(now, u128::from(number)),
@@ -96,13 +101,13 @@ impl Place {
 
 impl Window<'_> {
     /// As somebody who is about to write.
-    fn take_the_composer(&self) {
+    pub fn take_the_composer(&self) {
         let composer = self.named("textbox", "");
         self.click(&composer);
     }
 
     /// Opens a conversation and has it made ready, the model loaded for it.
-    fn come_back_to(&self, title: &str, words: &str) {
+    pub fn come_back_to(&self, title: &str, words: &str) {
         self.open_conversation(title);
         self.wait("its text is shown", SOON, |window| !window.turns().is_empty());
         self.take_the_composer();
@@ -117,7 +122,7 @@ impl Window<'_> {
 }
 
 /// A conversation that was read once, so that its state is there, in a window that is closed again.
-fn kept_once(place: &Place) {
+pub fn kept_once(place: &Place) {
     place.prefer_the_likeliest();
     place.had_before(&["Harbour"], WORDS);
     let window = place.open();

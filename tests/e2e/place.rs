@@ -145,6 +145,11 @@ impl Place {
         &self.model
     }
 
+    /// The model that the set-up fetched.
+    pub fn starter(&self) -> &Path {
+        &self.machine.model
+    }
+
     pub fn display(&self) -> &str {
         &self.display
     }

@@ -25,7 +25,7 @@ export class Conversation {
   grown = $state("");
   private exactUse = $state<number | null>(null);
 
-  /** Tokens of the KV cache that the shown branch takes, where an answer said it. */
+  /** Tokens of the KV cache that the shown branch takes, where an answer or an opening said it. */
   readonly contextUsed = $derived(this.exactUse ?? lastUse(this.messages));
 
   constructor(readonly id: string) {}
@@ -124,7 +124,12 @@ export class Conversation {
 }
 
 function lastUse(messages: readonly MessageView[]): number | null {
-  const last = messages.findLast((message) => message.receipt !== null && message.timing !== null);
-  if (last === undefined) return messages.length === 0 ? 0 : null;
-  return (last.receipt?.tokens_total ?? 0) + (last.timing?.decode_tokens ?? 0);
+  if (messages.length === 0) return 0;
+  for (const { receipt, resumes, timing } of messages.toReversed()) {
+    // An opening read all that stood before it, this message included.
+    const opened = resumes.at(-1);
+    if (opened !== undefined) return opened.receipt.tokens_total;
+    if (receipt !== null && timing !== null) return receipt.tokens_total + timing.decode_tokens;
+  }
+  return null;
 }

@@ -92,6 +92,10 @@ test("a turn that is begun again forgets its part", () => {
 test("the context in use comes from the last receipt, and is unknown without one", () => {
   const conversation = opened();
   expect(conversation.contextUsed).toBe(120);
+  conversation.resumed("a1", { at: 5, receipt: receipt("restored", 77) });
+  expect(conversation.contextUsed, "the branch ends behind that").toBe(120);
+  conversation.resumed("a2", { at: 6, receipt: receipt("restored", 125) });
+  expect(conversation.contextUsed).toBe(125);
   conversation.show(view("c", [message("q")]));
   expect(conversation.contextUsed).toBeNull();
 });
