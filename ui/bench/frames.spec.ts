@@ -21,10 +21,27 @@ async function startFrames(page: Page): Promise<void> {
 
 async function report(page: Page, name: string): Promise<void> {
   const frames = await page.evaluate(() => (window as unknown as { frames: number[] }).frames);
+  const worst = worstSecond(frames).toFixed(1);
   frames.sort((a, b) => a - b);
   const at = (part: number) =>
     (frames[Math.min(frames.length - 1, Math.floor(frames.length * part))] ?? 0).toFixed(1);
-  console.log(`${name}: ${frames.length} frames, p50 ${at(0.5)} ms, p95 ${at(0.95)} ms, p99 ${at(0.99)} ms`);
+  console.log(
+    `${name}: ${frames.length} frames, p50 ${at(0.5)} ms, p95 ${at(0.95)} ms, p99 ${at(0.99)} ms, ` +
+      `longest ${at(1)} ms, worst second ${worst} frames`,
+  );
+}
+
+/** The fewest frames a second, over every stretch of at least a second. */
+function worstSecond(frames: readonly number[]): number {
+  let worst = Infinity;
+  for (let from = 0; from < frames.length; from += 1) {
+    let time = 0;
+    for (let to = from; to < frames.length && time < 1000; to += 1) {
+      time += frames[to] ?? 0;
+      if (time >= 1000) worst = Math.min(worst, ((to - from + 1) * 1000) / time);
+    }
+  }
+  return worst;
 }
 
 test("200 tokens a second into a conversation of 2,000 messages", async ({ page }) => {
