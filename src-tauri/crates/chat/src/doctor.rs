@@ -6,10 +6,11 @@ use std::path::Path;
 
 use reprise_engine::message::{DEFAULT_MAX_CONTEXT, DeviceKind, Hello, LoadSpec, Offload};
 use reprise_engine::{EngineError, EngineHandle, Fault};
-use reprise_hardware::Hardware;
+use reprise_hardware::Os;
 
 use crate::places::model_path;
 
+pub use reprise_hardware::{Gpu, Hardware, Probe};
 pub use survival::{Survival, examine_model};
 
 /// How the engine loads a model for a conversation where nobody chose anything but the place.
@@ -59,11 +60,14 @@ pub struct Report {
     pub decision: Option<Decision>,
 }
 
-/// Asks the machine and the engine.
-pub async fn examine(data_dir: &Path, engine: &EngineHandle) -> Result<Report, EngineError> {
+/// Asks the machine, through `probe`, and the engine.
+pub async fn examine(data_dir: &Path, probe: &Probe, engine: &EngineHandle) -> Result<Report, EngineError> {
     let hello = engine.hello().await?;
-    let hardware = reprise_hardware::probe(data_dir);
-    let decision = decide(&hello);
+    let (look, folder) = (probe.clone(), data_dir.to_owned());
+    // A driver may take a second to wake its card.
+    let hardware = tokio::task::spawn_blocking(move || look.look(&folder)).await;
+    let hardware = hardware.unwrap_or_else(|_| reprise_hardware::host(data_dir));
+    let decision = decide(&hello, &hardware);
     Ok(Report { hardware, engine: hello, decision })
 }
 
@@ -73,14 +77,14 @@ pub fn default_threads(hardware: &Hardware) -> Option<u32> {
     hardware.cpu.physical_cores.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0)
 }
 
-/// This machine, without asking the engine.
+/// This machine, without asking the engine or a driver: at once.
 #[must_use]
 pub fn hardware(data_dir: &Path) -> Hardware {
-    reprise_hardware::probe(data_dir)
+    reprise_hardware::host(data_dir)
 }
 
 /// This version computes on the CPU whatever else there is; it says so instead of choosing.
-fn decide(hello: &Hello) -> Option<Decision> {
+fn decide(hello: &Hello, hardware: &Hardware) -> Option<Decision> {
     let cpu = hello.devices.iter().find(|device| device.kind == DeviceKind::Cpu)?;
     let module = hello.modules.iter().find(|module| module.name == cpu.backend);
     let file = module.and_then(|module| module.file.clone()).unwrap_or_else(|| cpu.backend.clone());
@@ -90,14 +94,23 @@ fn decide(hello: &Hello) -> Option<Decision> {
         gpu_layers: 0,
         kv_on_device: false,
         n_ctx: DEFAULT_MAX_CONTEXT,
-        trace: vec![
-            Step { step: "cpu_module", ok: true, measured: file, remedy: None },
-            Step {
-                step: "gpu",
-                ok: false,
-                measured: "not looked for: this version runs on the CPU only".to_owned(),
-                remedy: Some("None is needed; a later version will use NVIDIA GPUs."),
-            },
-        ],
+        trace: vec![Step { step: "cpu_module", ok: true, measured: file, remedy: None }, gpu_step(hardware)],
     })
+}
+
+/// What is known of NVIDIA's cards, and what would make one known.
+fn gpu_step(hardware: &Hardware) -> Step {
+    let step = |measured, remedy| Step { step: "gpu", ok: false, measured, remedy: Some(remedy) };
+    if let Some(cause) = hardware.nvml.cause {
+        return step(cause.reason().to_owned(), cause.remedy(Os::here()));
+    }
+    let names: Vec<&str> =
+        hardware.gpus.iter().map(|gpu| gpu.name.as_deref().unwrap_or("an NVIDIA GPU")).collect();
+    if names.is_empty() {
+        return step("NVIDIA's driver runs and sees no GPU.".to_owned(), "None is needed without a GPU.");
+    }
+    step(
+        format!("{}; this version chooses the CPU by itself", names.join(", ")),
+        "Choose the GPU with --backend, if a module for it is listed.",
+    )
 }

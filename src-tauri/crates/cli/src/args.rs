@@ -138,6 +138,9 @@ pub(crate) struct Doctor {
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: Device,
+    /// NVIDIA's management library [default: the driver's]
+    #[arg(long, value_name = "FILE", env = "REPRISE_NVML_LIB", hide_env_values = true)]
+    pub(crate) nvml_lib: Option<PathBuf>,
 }
 
 /// What to compute on.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use reprise_chat::doctor::{Report, Survival, examine, examine_model, spec_of};
+use reprise_chat::doctor::{Gpu, Hardware, Probe, Report, Survival, examine, examine_model, spec_of};
 use reprise_chat::engine::{EngineError, EngineHandle, LoadSpec};
 use reprise_chat::history::DataDir;
 use reprise_chat::{SystemWorld, Verdict};
@@ -33,7 +33,8 @@ async fn look(
     out: &Out,
 ) -> (EngineHandle, Result<Found, Failure>) {
     let asked = async {
-        let report = examine(dir.root(), &engine).await?;
+        let probe = args.nvml_lib.as_deref().map_or_else(Probe::new, Probe::with_library);
+        let report = examine(dir.root(), &probe, &engine).await?;
         let offload = place::offload(&engine, &args.device).await?;
         let spec = args.model.as_deref().map(|model| spec_of(model, &report.hardware, offload)).transpose();
         Ok((report, spec.map_err(EngineError::from)?))
@@ -54,6 +55,14 @@ async fn look(
     (engine, found.map(|survival| (report, Some(survival))).map_err(Failure::from))
 }
 
+/// `hardware` is as the probe has it. `nvml` is `{available, reason, cause, remedy, detail, driver_version,
+/// cuda_version, missing}`, of which `cause` is one of `no_library`, `wrong_architecture`, `not_loadable`,
+/// `no_driver`, `no_permission`, `driver_library_mismatch`, `gpu_lost`, `other`, `not_asked`, and the five from
+/// `available` to `detail` say why there is none. A card in `gpus` is `{index, name, uuid, pci_bus_id,
+/// memory_total, memory_free, memory_used, compute_capability, temperature_c, utilisation, power_mw,
+/// power_limit_mw, processes: [{pid, name, memory_used}], missing}`. Memory is in bytes. What is null stands
+/// in `missing` by its name, as `{cause, detail}`; `cause` is one of `not_supported`, `no_permission`,
+/// `gpu_lost`, `not_in_this_driver`, `other`.
 fn report_json(report: &Report, found: Option<&Survival>) -> Value {
     let model = found.map(|found| &found.info);
     let backends: Vec<Value> = report
@@ -156,6 +165,53 @@ fn place_json(spec: &LoadSpec) -> Value {
     }
 }
 
+/// NVIDIA's cards and driver, or why there are none and what to do about it.
+fn nvidia_text(hardware: &Hardware) -> String {
+    let mut text = String::new();
+    let nvml = &hardware.nvml;
+    // Writing to a string cannot fail.
+    if let Some(reason) = &nvml.reason {
+        let _ = writeln!(text, "NVIDIA GPU  {reason}");
+        if let Some(remedy) = &nvml.remedy {
+            let _ = writeln!(text, "            {remedy}");
+        }
+    } else if hardware.gpus.is_empty() {
+        text.push_str("NVIDIA GPU  the driver runs and sees none\n");
+    }
+    for gpu in &hardware.gpus {
+        let _ = writeln!(text, "NVIDIA GPU  {}", gpu_text(gpu));
+        for process in gpu.processes.iter().flatten() {
+            if let Some(held) = process.memory_used {
+                let name = plain(process.name.as_deref().unwrap_or("a process"));
+                let _ = writeln!(text, "            {} of it held by {name} ({})", size(held), process.pid);
+            }
+        }
+    }
+    if let Some(driver) = &nvml.driver_version {
+        let cuda = nvml.cuda_version.as_ref().map(|version| format!(", CUDA up to {}", plain(version)));
+        let _ = writeln!(text, "Driver      {}{}", plain(driver), cuda.unwrap_or_default());
+    }
+    text
+}
+
+/// A card in one line; what is not known is left out.
+fn gpu_text(gpu: &Gpu) -> String {
+    let name = plain(gpu.name.as_deref().unwrap_or("of unknown name"));
+    let memory = match (gpu.memory_free, gpu.memory_total) {
+        (Some(free), Some(total)) => Some(format!("{} of {} free", size(free), size(total))),
+        _ => None,
+    };
+    let facts = [
+        memory,
+        gpu.compute_capability.as_ref().map(|version| format!("compute capability {version}")),
+        gpu.temperature_c.map(|degrees| format!("{degrees} °C")),
+        gpu.utilisation.map(|percent| format!("{percent} % busy")),
+        gpu.power_mw.map(|milliwatts| format!("{} W", milliwatts / 1000)),
+    ];
+    let known = facts.into_iter().flatten();
+    std::iter::once(name).chain(known).collect::<Vec<_>>().join(", ")
+}
+
 fn report_text(report: &Report, found: Option<&Survival>) -> String {
     let model = found.map(|found| &found.info);
     let mut text = String::new();
@@ -170,9 +226,7 @@ fn report_text(report: &Report, found: Option<&Survival>) -> String {
     if let Some(free) = hardware.disk.free {
         let _ = writeln!(text, "Disk        {} free for your data", size(free));
     }
-    if let Some(reason) = &hardware.nvml.reason {
-        let _ = writeln!(text, "NVIDIA GPU  {reason}");
-    }
+    text.push_str(&nvidia_text(hardware));
     let _ = writeln!(text, "Engine      {}", report.engine.build);
     for module in &report.engine.modules {
         let file = module.file.as_deref().unwrap_or("built in");

@@ -1,16 +1,23 @@
 //! What this machine has: processor, memory, disk, graphics cards.
 //!
-//! [`probe`] returns data and never fails: a value the system does not give is `None`, and what is
-//! not looked for says so in words. It runs nothing, opens no network and imports no sibling crate.
-//! What to do with the answer is decided elsewhere, from this data alone.
+//! A [`Probe`] looks and never fails: a value that is not known is `None`, and says why where there is
+//! somebody to ask. NVIDIA's cards are known through NVML, a library of their driver that is loaded at
+//! run time and linked by nothing; that it is not there is data too, with cause and remedy. While
+//! somebody watches, [`Meters`] keep it loaded. Nothing here runs a program, opens a network or imports a
+//! sibling crate.
 //!
-//! To add a fact: a field in the type of its subject, documented with its unit, read in that
-//! subject's module.
+//! To add a fact: a field in the type of its subject, documented with its unit, read in that subject's
+//! module; of a card also its name in `card.rs`.
 
+mod card;
 mod cpu;
+pub mod decide;
 mod disk;
 mod gpu;
+mod library;
 mod memory;
+mod nvml;
+mod probe;
 
 use std::path::Path;
 
@@ -18,8 +25,10 @@ use serde::{Deserialize, Serialize};
 
 pub use cpu::Cpu;
 pub use disk::Disk;
-pub use gpu::{Gpu, Nvml};
+pub use gpu::{Gpu, GpuProcess, GpuSample, Missing, MissingCause};
 pub use memory::Memory;
+pub use nvml::{AbsenceCause, Nvml, Os};
+pub use probe::{Meters, Probe, Sample};
 
 /// The machine as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,16 +51,17 @@ pub fn disk_free(folder: &Path) -> Option<u64> {
     Disk::probe(folder).free
 }
 
-/// Looks at the machine. `data_dir` need not exist yet: the disk is that of its nearest existing ancestor.
+/// Processor, memory and disk at once, without a question to NVML, which can take a second. `data_dir`
+/// need not exist yet: the disk is that of its nearest existing ancestor.
+#[must_use]
+pub fn host(data_dir: &Path) -> Hardware {
+    probe::host(data_dir)
+}
+
+/// Looks at the machine once, with NVML from the usual places; see [`Probe::look`].
 #[must_use]
 pub fn probe(data_dir: &Path) -> Hardware {
-    Hardware {
-        nvml: Nvml::not_asked(),
-        gpus: Vec::new(),
-        cpu: Cpu::probe(),
-        memory: Memory::probe(),
-        disk: Disk::probe(data_dir),
-    }
+    Probe::new().look(data_dir)
 }
 
 #[cfg(test)]

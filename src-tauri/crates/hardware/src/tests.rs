@@ -47,9 +47,10 @@ fn a_file_system_that_is_not_listed_is_not_taken_for_its_parents() {
 }
 
 #[test]
-fn absent_nvml_says_why() {
-    let hardware = probe(&std::env::temp_dir());
+fn what_nobody_asked_says_so() {
+    let hardware = host(&std::env::temp_dir());
     assert!(!hardware.nvml.available && hardware.gpus.is_empty());
+    assert_eq!(hardware.nvml.cause, Some(AbsenceCause::NotAsked));
     assert!(hardware.nvml.reason.is_some_and(|reason| reason.ends_with('.')));
 }
 
@@ -61,7 +62,29 @@ fn json_has_the_keys_of_the_command_line() {
         keys.sort();
         keys
     };
-    assert_eq!(keys(&json["nvml"]), ["available", "cuda_version", "driver_version", "reason"]);
+    assert_eq!(
+        keys(&json["nvml"]),
+        ["available", "cause", "cuda_version", "detail", "driver_version", "missing", "reason", "remedy"]
+    );
+    assert_eq!(
+        keys(&serde_json::to_value(Gpu::default()).expect("plain data")),
+        [
+            "compute_capability",
+            "index",
+            "memory_free",
+            "memory_total",
+            "memory_used",
+            "missing",
+            "name",
+            "pci_bus_id",
+            "power_limit_mw",
+            "power_mw",
+            "processes",
+            "temperature_c",
+            "utilisation",
+            "uuid"
+        ]
+    );
     assert_eq!(keys(&json["cpu"]), ["brand", "features", "logical_cores", "physical_cores"]);
     assert_eq!(keys(&json["memory"]), ["available", "total"]);
     assert_eq!(keys(&json["disk"]), ["free"]);

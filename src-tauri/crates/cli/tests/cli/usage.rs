@@ -137,7 +137,8 @@ fn doctor_tells_the_machine_and_the_decision() {
     assert_eq!(keys(&hardware["cpu"]), "brand features logical_cores physical_cores");
     assert_eq!(keys(&hardware["memory"]), "available total");
     assert_eq!(keys(&hardware["disk"]), "free");
-    assert_eq!(keys(&hardware["nvml"]), "available cuda_version driver_version reason");
+    let nvml = "available cause cuda_version detail driver_version missing reason remedy";
+    assert_eq!(keys(&hardware["nvml"]), nvml);
     assert_eq!(keys(&said["backends"][0]), "devices module name");
     let device = &said["backends"][0]["devices"][0];
     assert_eq!(keys(device), "description memory_free memory_total name type");
